@@ -1,0 +1,106 @@
+"""What a request cost, what it saved, and why: the `reasonprune` object of a response.
+
+Counts are exact but for `avoided_estimate`, which says how it was estimated. Every action is listed with its reason;
+what was asked for and not applied is listed with the reason why not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from reasonprune.parallel.driver import Outcome, Trace
+
+# Of the table in the documentation: does the technique leave the distribution of answers as it is?
+LOSSLESS = {"parallel": False}
+AVOIDED_METHOD = (
+    "traces stopped or never started, had each run to the mean length of this request's finished traces"
+)
+
+
+@dataclass
+class Account:
+    """Filled in while a request is served; all token counts are of generated tokens."""
+
+    started_at: float = field(default_factory=time.perf_counter)
+    generated: int = 0
+    returned: int = 0
+    probes: int = 0
+    overhead_ms: float = 0.0
+    notes: dict[str, str] = field(default_factory=dict)
+    not_applied: list[dict[str, str]] = field(default_factory=list)
+    parallel: dict[str, Any] | None = None
+
+    @contextmanager
+    def overhead(self) -> Iterator[None]:
+        """Time spent in reasonprune itself, the engine's own work excluded."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.overhead_ms += (time.perf_counter() - began) * 1000
+
+    def skip(self, technique: str, reason: str) -> None:
+        """Record that `technique` was asked for and not applied."""
+        self.not_applied.append({"technique": technique, "reason": reason})
+
+    @property
+    def applied(self) -> list[str]:
+        return ["parallel"] if self.parallel is not None else []
+
+    def record_parallel(self, policy: str, n: int, outcome: Outcome, tokens: dict[int, int], probe_tokens: int) -> None:
+        """`tokens`: generated tokens by trace, those of stopped traces included."""
+        self.generated = sum(tokens.values()) + probe_tokens
+        self.returned = sum(tokens[trace] for trace in outcome.kept)
+        self.probes = probe_tokens
+        states = [trace.state for trace in outcome.traces.values()]
+        self.parallel = {
+            "policy": policy,
+            "lossless": LOSSLESS["parallel"],
+            "n": n,
+            "started": len(states),
+            "finished": states.count("finished"),
+            "pruned": states.count("pruned"),
+            "failed": states.count("failed"),
+            "answer": outcome.decision.answer,
+            "votes": outcome.decision.votes,
+            "chosen": list(outcome.kept),
+            "reason": outcome.decision.reason,
+            "decided_after_ms": round(outcome.decided_at, 1),
+            "policy_failure": outcome.failure,
+            "traces": [_trace(trace, tokens[trace.index]) for trace in outcome.traces.values()],
+        }
+        lengths = [tokens[t.index] for t in outcome.traces.values() if t.state == "finished"]
+        if lengths:
+            mean = sum(lengths) / len(lengths)
+            stopped = [tokens[t.index] for t in outcome.traces.values() if t.state == "pruned"]
+            avoided = sum(max(0.0, mean - length) for length in stopped) + mean * max(0, n - len(states))
+            self.parallel["avoided_estimate"] = {"tokens": round(avoided), "method": AVOIDED_METHOD}
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "applied": self.applied,
+            "not_applied": self.not_applied,
+            "tokens": {"generated": self.generated, "returned": self.returned, "probes": self.probes},
+            "ms": {
+                "total": round((time.perf_counter() - self.started_at) * 1000, 1),
+                "overhead": round(self.overhead_ms, 3),
+            },
+            **({"notes": self.notes} if self.notes else {}),
+            **({"parallel": self.parallel} if self.parallel is not None else {}),
+        }
+
+
+def _trace(trace: Trace, tokens: int) -> dict[str, Any]:
+    return {
+        "trace": trace.index,
+        "state": trace.state,
+        "tokens": tokens,
+        "answer": trace.answer,
+        **({"temperature": trace.temperature} if trace.temperature is not None else {}),
+        **({"reason": trace.reason} if trace.reason else {}),
+        "ended_after_ms": round(trace.ended_at, 1) if trace.ended_at is not None else None,
+    }

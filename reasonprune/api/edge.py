@@ -1,0 +1,202 @@
+"""The ASGI middleware in front of vLLM's routes. A request that asks for nothing of ours passes byte for byte."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from typing import Any
+
+from reasonprune.api.admission import Admission
+from reasonprune.api.request import FIELD, RACED_ROUTES, Prepared, prepare, refuse_elsewhere
+from reasonprune.api.response import StreamRewriter, complete
+from reasonprune.context import current_request
+from reasonprune.errors import OverloadedError, ReasonpruneError
+from reasonprune.options import Options, Settings
+from reasonprune.parallel.policies import first_wave
+
+logger = logging.getLogger(__name__)
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+KEEP_ALIVE = b": traces are competing\n\n"
+
+
+class Edge:
+    """Reads the request field, sets the request's context, and writes the account into the response."""
+
+    def __init__(self, app: Any, settings: Settings, served: Callable[[Any], Collection[str]]) -> None:
+        self._app = app
+        self._settings = settings
+        self._served = served
+        self._admission = Admission(settings.server.max_live_traces)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+        if scope["type"] != "http" or scope.get("method") != "POST" or not path.startswith("/v1/"):
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        body, disconnected = await _read(receive)
+        if disconnected:
+            return
+        try:
+            prepared = self._prepare(path, body, scope)
+            if prepared is None:
+                await self._app(scope, _replay(body, receive), send)
+                return
+            prepared.context.account.started_at = began
+            prepared.context.account.overhead_ms = (time.perf_counter() - began) * 1000
+            with self._admission.enter(_wave(prepared.context.options)):
+                await self._serve(prepared, scope, receive, send)
+        except ReasonpruneError as error:
+            await _send_error(send, error)
+
+    def _prepare(self, path: str, body: bytes, scope: Scope) -> Prepared | None:
+        if path not in RACED_ROUTES:
+            if b'"reasonprune"' in body:
+                with contextlib.suppress(ValueError):
+                    parsed = json.loads(body)
+                    if isinstance(parsed, dict) and FIELD in parsed:
+                        raise refuse_elsewhere(path)
+            return None
+        try:
+            parsed = json.loads(body)
+        except ValueError:
+            return None  # vLLM words the error
+        if not isinstance(parsed, dict):
+            return None
+        return prepare(parsed, self._settings, self._served(scope["app"]))
+
+    async def _serve(self, prepared: Prepared, scope: Scope, receive: Receive, send: Send) -> None:
+        body = json.dumps(prepared.body).encode()
+        headers = [(k, v) for k, v in scope["headers"] if k.lower() != b"content-length"]
+        inner = {**scope, "headers": [*headers, (b"content-length", str(len(body)).encode())]}
+        token = current_request.set(prepared.context)
+        writer = _Writer(send, prepared, self._settings.server.keep_alive_s)
+        try:
+            await self._app(inner, _replay(body, receive), writer.send)
+        finally:
+            current_request.reset(token)
+            await writer.close()
+
+
+class _Writer:
+    """The response of one request of ours on its way out."""
+
+    def __init__(self, send: Send, prepared: Prepared, keep_alive_s: float) -> None:
+        self._send = send
+        self._account = prepared.context.account
+        self._planned = "parallel" if prepared.context.options.parallel else "none"
+        self._keep_alive_s = keep_alive_s
+        self._start: Message | None = None
+        self._whole = bytearray()
+        self._stream: StreamRewriter | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._last_sent = 0.0
+        self._plain = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await self._begin(message)
+        elif message["type"] == "http.response.body" and not self._plain:
+            await self._body(message)
+        else:
+            await self._send(message)
+
+    async def _begin(self, message: Message) -> None:
+        content_type = dict(message["headers"]).get(b"content-type", b"")
+        if message["status"] != 200:
+            self._plain = True
+            await self._send(message)
+        elif content_type.startswith(b"text/event-stream"):
+            self._stream = StreamRewriter(self._account)
+            applied = (b"x-reasonprune-applied", self._planned.encode())
+            await self._out({**message, "headers": [*message["headers"], applied]})
+            self._keeper = asyncio.create_task(self._keep_alive())
+        else:
+            self._start = message
+
+    async def _body(self, message: Message) -> None:
+        data, more = message.get("body", b""), message.get("more_body", False)
+        if self._stream is not None:
+            ready = self._stream.feed(data) + (b"" if more else self._stream.end())
+            if ready or not more:
+                await self._out({**message, "body": ready})
+            return
+        self._whole += data
+        if more or self._start is None:
+            return
+        with self._account.overhead():
+            body = complete(bytes(self._whole), self._account)
+        applied = ",".join(self._account.applied) or "none"
+        headers = [(k, v) for k, v in self._start["headers"] if k != b"content-length"] + [
+            (b"content-length", str(len(body)).encode()),
+            (b"x-reasonprune-applied", applied.encode()),
+            (b"x-reasonprune-overhead-ms", f"{self._account.overhead_ms:.2f}".encode()),
+        ]
+        await self._send({**self._start, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def _out(self, message: Message) -> None:
+        self._last_sent = time.monotonic()
+        await self._send(message)
+
+    async def _keep_alive(self) -> None:
+        while True:
+            idle = time.monotonic() - self._last_sent
+            if idle >= self._keep_alive_s:
+                await self._out({"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True})
+                idle = 0.0
+            await asyncio.sleep(self._keep_alive_s - idle)
+
+    async def close(self) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await self._keeper
+
+
+def _wave(options: Options) -> int:
+    """Most traces of a request that run at the same time."""
+    return first_wave(options.parallel) if options.parallel else 1
+
+
+async def _read(receive: Receive) -> tuple[bytes, bool]:
+    """The whole body, and whether the client left before it was complete."""
+    parts = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return b"", True
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(parts), False
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A receive channel that gives `body` once, then what the client does next."""
+    given = False
+
+    async def replayed() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed
+
+
+async def _send_error(send: Send, error: ReasonpruneError) -> None:
+    body = json.dumps(error.body()).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if isinstance(error, OverloadedError):
+        headers.append((b"retry-after", str(error.retry_after_s).encode()))
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

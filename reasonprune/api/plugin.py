@@ -1,0 +1,62 @@
+"""The one adapter to vLLM's server: an endpoint plugin that adds our middleware and wraps the engine client.
+
+`reasonprune serve` loads it by itself. With plain vLLM: `VLLM_PLUGINS=reasonprune vllm serve MODEL`, settings by
+`REASONPRUNE_CONFIG` (a TOML file) and `REASONPRUNE__*` variables.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from argparse import Namespace
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import vllm
+
+from reasonprune.api.edge import Edge
+from reasonprune.engine.vllm import RaceClient
+from reasonprune.settings import load
+
+logger = logging.getLogger(__name__)
+
+CONFIG_VARIABLE = "REASONPRUNE_CONFIG"
+SUPPORTED = ((0, 32), (0, 33))
+
+
+class EndpointPlugin:
+    """Implements `vllm.plugins.endpoint_plugins.interface.EndpointPlugin`."""
+
+    name = "reasonprune"
+    required_tasks = ("generate",)
+
+    def attach_router(self, app: Any) -> None:
+        """Middleware added here is the innermost: vLLM's own authentication and CORS come first."""
+        check_version(vllm.__version__)
+        config = os.environ.get(CONFIG_VARIABLE)
+        settings = load(Path(config) if config else None, os.environ, {})
+        app.add_middleware(Edge, settings=settings, served=served_models)
+
+    async def init_state(self, engine_client: Any, state: Any, args: Namespace) -> None:
+        """Puts our client in the place of the engine's in every serving class that generates."""
+        if engine_client is None:
+            return
+        client = RaceClient(engine_client)
+        for serving in vars(state)["_state"].values():
+            if getattr(serving, "engine_client", None) is engine_client:
+                serving.engine_client = client
+
+
+def served_models(app: Any) -> Collection[str]:
+    """Names that requests may use: base models and adapters."""
+    models = app.state.openai_serving_models
+    return [*(path.name for path in models.base_model_paths), *models.lora_requests]
+
+
+def check_version(version: str) -> None:
+    """A release that was not tried is named, not refused: most change nothing here."""
+    release = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if release not in SUPPORTED:
+        known = ", ".join(f"{major}.{minor}" for major, minor in SUPPORTED)
+        logger.warning("reasonprune was tried with vLLM %s; this is %s.", known, version)

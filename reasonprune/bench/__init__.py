@@ -1,0 +1,1 @@
+"""The offline runs behind `reasonprune bench`; every result carries its provenance."""

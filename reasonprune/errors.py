@@ -1,0 +1,81 @@
+"""The errors of reasonprune, each with the HTTP status and the OpenAI error type and code it is answered with.
+
+    ReasonpruneError                    500
+    +-- RequestError                    400   the client can mend it; names the field and the remedy
+    |   +-- UnknownModelError           404
+    |   +-- UnsupportedError            400   asked for, but not possible here
+    +-- OverloadedError                 429   come back later
+    +-- ModelError                      -     a model cannot be found, fetched or used (start-up and command line)
+    +-- PoolError                       -     a file of recorded traces cannot be used (command line)
+    +-- EngineError                     500   the engine failed; there is nothing to fall back to
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class ReasonpruneError(Exception):
+    """Base of all errors raised on purpose. `param` names the field at fault, as in OpenAI's error shape."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "InternalServerError"
+    code: ClassVar[str] = "reasonprune_error"
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+
+    def body(self) -> dict[str, Any]:
+        """The JSON body of the HTTP answer: `{"error": {"message", "type", "param", "code"}}`, as vLLM shapes it."""
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.status}}
+
+
+class RequestError(ReasonpruneError):
+    """The request cannot be served as it stands; nothing has reached the engine."""
+
+    status = 400
+    type = "BadRequestError"
+    code = "invalid_request"
+
+
+class UnknownModelError(RequestError):
+    """The model, or the preset behind its `@`, does not exist."""
+
+    status = 404
+    type = "NotFoundError"
+    code = "model_not_found"
+
+
+class UnsupportedError(RequestError):
+    """The combination that was asked for cannot be done on this route or by this engine."""
+
+    code = "unsupported"
+
+
+class OverloadedError(ReasonpruneError):
+    """The limit of live traces is reached; retry after some seconds."""
+
+    status = 429
+    type = "RateLimitError"
+    code = "overloaded"
+    retry_after_s: ClassVar[int] = 1
+
+
+class ModelError(ReasonpruneError):
+    """A model cannot be found, fetched, converted or loaded."""
+
+    code = "model_error"
+
+
+class PoolError(ReasonpruneError):
+    """A file of recorded traces is malformed, or lacks what a policy needs."""
+
+    code = "pool_error"
+
+
+class EngineError(ReasonpruneError):
+    """The engine itself failed; falling back to a plain answer would fail in the same way."""
+
+    code = "engine_error"

@@ -1,0 +1,72 @@
+"""What a MODEL on the command line refers to: a short name, a path, or an id on the model hub."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from reasonprune.errors import ModelError
+from reasonprune.models.catalog import MODELS, ShippedModel
+from reasonprune.models.fetch import fetch
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+WEIGHTS = ("*.safetensors", "*.bin", "*.gguf")
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """A MODEL as the user wrote it (`name`), and what to hand to vLLM for it (`path`: a path, or a hub id)."""
+
+    name: str
+    path: str
+    source: Literal["catalog", "path", "hub"]
+
+
+def resolve(model: str) -> ResolvedModel:
+    """Find the model; one from the catalogue is fetched first when it is not cached, which can take minutes.
+
+    A short name goes before a file or folder of that name (write `./demo` for the latter), and a path that exists
+    before a hub id. A hub id is returned as it is: vLLM looks it up. Raises ModelError.
+    """
+    if known := MODELS.get(model):
+        folder = _shipped(known) if isinstance(known, ShippedModel) else fetch(known)
+        return ResolvedModel(model, str(folder), "catalog")
+    path = Path(model).expanduser()
+    if model and path.exists():
+        _check_local(path)
+        return ResolvedModel(model, str(path), "path")
+    if HUB_ID.fullmatch(model):
+        return ResolvedModel(model, model, "hub")
+    if "/" in model or model.endswith(".gguf"):
+        raise ModelError(f"There is no file or folder {model}. Check the path of the model.")
+    raise ModelError(
+        f"{model!r} is not a model: it is neither one of the short names {', '.join(MODELS)}, nor a path that exists, "
+        "nor a Hugging Face id of the form org/name."
+    )
+
+
+def _shipped(model: ShippedModel) -> Path:
+    if missing := model.missing():
+        raise ModelError(
+            f"The model {model.name!r} ships with reasonprune, but this installation lacks its {' and '.join(missing)} "
+            f"(in {model.folder}). Install reasonprune again, or choose another model, such as 'smollm2'."
+        )
+    return model.folder
+
+
+def _check_local(path: Path) -> None:
+    if path.is_file():
+        if path.suffix != ".gguf":
+            raise ModelError(f"{path} is not a model file. Name a .gguf file, or the folder that holds config.json.")
+        return
+    if not (path / "config.json").is_file():
+        file = next(path.glob("*.gguf"), None)
+        remedy = f"Name the file itself: {file}" if file else "Name a folder in the Hugging Face format."
+        raise ModelError(f"The folder {path} holds no config.json. {remedy}")
+    if not any(next(path.glob(pattern), None) for pattern in WEIGHTS):
+        raise ModelError(
+            f"The folder {path} holds a config.json but no weights ({', '.join(WEIGHTS)}). "
+            "Finish its download, or name another folder."
+        )

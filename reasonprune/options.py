@@ -1,0 +1,148 @@
+"""Every knob of reasonprune, once: request field, TOML, environment, command line and docs table derive from here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+
+from reasonprune.answers.extract import AnswerKind
+
+Effort = Literal["off", "low", "medium", "high"]
+DEFAULT_POLICY = "consensus"
+
+
+class Section(BaseModel):
+    """Base of all sections: immutable, no unknown keys, no silent conversion of types."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class PolicyOptions(Section):
+    """What every parallel policy takes."""
+
+    policy: str
+    n: int = Field(16, ge=1, description="most traces that may be started for one request")
+    temperature: float | None = Field(
+        None, gt=0, le=2, description="sampling temperature of the traces; unset: the request's own"
+    )
+    answer: AnswerKind = Field("auto", description="how the answer is found in the text of a trace")
+
+
+class SelfConsistencyOptions(PolicyOptions):
+    """All `n` traces to the end, then a majority vote (Wang et al., arXiv 2203.11171)."""
+
+    policy: Literal["self_consistency"] = "self_consistency"
+
+
+class AdaptiveConsistencyOptions(PolicyOptions):
+    """One trace after the other until the leading answer is safe (Aggarwal et al., arXiv 2305.11860)."""
+
+    policy: Literal["adaptive_consistency"] = "adaptive_consistency"
+    threshold: float = Field(0.95, gt=0.5, lt=1, description="stop at this posterior that the leader beats the rest")
+
+
+class EscOptions(PolicyOptions):
+    """Windows of traces, one window after the other, until one is unanimous (Li et al., arXiv 2401.10480)."""
+
+    policy: Literal["esc"] = "esc"
+    window: int = Field(5, ge=2, description="traces per window")
+
+
+class DeepConfOptions(PolicyOptions):
+    """Stops traces whose confidence falls below the bar set by warm-up traces (Fu et al., arXiv 2508.15260)."""
+
+    policy: Literal["deepconf"] = "deepconf"
+    mode: Literal["low", "high"] = Field("high", description="`low` keeps the best 10% of traces, `high` 90%")
+    warmup: int = Field(16, ge=1, description="traces that run to the end and set the bar")
+    window: int = Field(2048, ge=1, description="tokens per sliding window of confidence")
+    threshold: float = Field(0.95, gt=0.5, le=1, description="stop at this share of the confidence-weighted vote")
+
+
+class ParallelProbeOptions(PolicyOptions):
+    """Forces answers while traces run; stops at a stable majority (Parallel-Probe, arXiv 2602.03845)."""
+
+    policy: Literal["parallel_probe"] = "parallel_probe"
+    every: int = Field(500, ge=1, description="tokens between two probes of a trace")
+    stable: int = Field(40, ge=1, description="stop when the majority stayed the same this many rounds")
+    patience: int = Field(7, ge=1, description="stop a trace that disagreed this many rounds in a row")
+    warmup: int = Field(15, ge=0, description="rounds before any trace is stopped")
+    probe_tokens: int = Field(16, ge=1, description="most tokens of a probed answer")
+
+
+class ConsensusOptions(PolicyOptions):
+    """Counts answers in order of finishing; stops all others once the leader is safe."""
+
+    policy: Literal["consensus"] = "consensus"
+    start: int | None = Field(None, ge=1, description="traces started at once; unset: 8, or n where that is less")
+    threshold: float = Field(0.9, gt=0.5, lt=1, description="stop at this posterior that the leader beats the runner-up")
+    quorum: float = Field(
+        0.8, gt=0, le=1, description="share of the first wave after whose ending the leader wins, however close"
+    )
+
+    @property
+    def first_wave(self) -> int:
+        return min(self.start or 8, self.n)
+
+
+def _policy_of(value: Any) -> str | None:
+    policy = value.get("policy", DEFAULT_POLICY) if isinstance(value, dict) else getattr(value, "policy", None)
+    return policy if isinstance(policy, str) else None
+
+
+ParallelOptions = Annotated[
+    Annotated[SelfConsistencyOptions, Tag("self_consistency")]
+    | Annotated[AdaptiveConsistencyOptions, Tag("adaptive_consistency")]
+    | Annotated[EscOptions, Tag("esc")]
+    | Annotated[DeepConfOptions, Tag("deepconf")]
+    | Annotated[ParallelProbeOptions, Tag("parallel_probe")]
+    | Annotated[ConsensusOptions, Tag("consensus")],
+    Discriminator(_policy_of),
+]
+POLICY_OPTIONS: dict[str, type[PolicyOptions]] = {
+    "self_consistency": SelfConsistencyOptions,
+    "adaptive_consistency": AdaptiveConsistencyOptions,
+    "esc": EscOptions,
+    "deepconf": DeepConfOptions,
+    "parallel_probe": ParallelProbeOptions,
+    "consensus": ConsensusOptions,
+}
+
+
+class Options(Section):
+    """The request field `reasonprune`; also a preset, and the server's defaults."""
+
+    effort: Effort | None = Field(None, description="one dial for all techniques; replaces all lower-ranking settings")
+    parallel: ParallelOptions | None = Field(None, description="parallel traces; `policy` names the rule")
+
+
+class ServerOptions(Section):
+    """Limits and habits of the server; not settable by a request."""
+
+    max_n: int = Field(64, ge=1, description="largest `parallel.n` a request may ask for")
+    max_live_traces: int = Field(1024, ge=1, description="traces of all parallel requests together; 429 beyond")
+    keep_alive_s: float = Field(10.0, gt=0, description="seconds between comment lines while traces compete")
+
+
+class Settings(Options):
+    """A server's whole configuration: its defaults (as `Options`), named presets, and limits."""
+
+    presets: dict[str, Options] = Field(default_factory=dict, description="chosen by `model@name`")
+    server: ServerOptions = ServerOptions()
+
+    @model_validator(mode="after")
+    def _limits_hold_for_defaults(self) -> Settings:
+        for name, options in {"": self, **self.presets}.items():
+            if options.parallel and options.parallel.n > self.server.max_n:
+                where = f"presets.{name}.parallel.n" if name else "parallel.n"
+                raise ValueError(f"{where} is {options.parallel.n}, above server.max_n = {self.server.max_n}")
+        return self
+
+
+# Medium is what `benchmarks/` reports as `consensus` with its defaults; the others move one step along its frontier.
+EFFORTS: dict[Effort, dict[str, Any]] = {
+    "off": {},
+    "low": {"parallel": {"policy": "consensus", "n": 4}},
+    "medium": {"parallel": {"policy": "consensus"}},
+    "high": {"parallel": {"policy": "consensus", "n": 32, "start": 16, "threshold": 0.95}},
+}

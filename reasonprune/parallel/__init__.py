@@ -1,0 +1,1 @@
+"""Many traces, one question: pure policies, one driver, and the races they run on."""

@@ -1,0 +1,37 @@
+"""The policies by name; each is built from its options alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from reasonprune.options import PolicyOptions
+from reasonprune.parallel.policies.adaptive_consistency import AdaptiveConsistency
+from reasonprune.parallel.policies.consensus import Consensus
+from reasonprune.parallel.policies.deepconf import DeepConf
+from reasonprune.parallel.policies.esc import Esc
+from reasonprune.parallel.policies.parallel_probe import ParallelProbe
+from reasonprune.parallel.policies.self_consistency import SelfConsistency
+from reasonprune.parallel.protocol import Policy, Spawn
+
+POLICIES: dict[str, Callable[[Any], Policy]] = {
+    "self_consistency": SelfConsistency,
+    "adaptive_consistency": AdaptiveConsistency,
+    "esc": Esc,
+    "deepconf": DeepConf,
+    "parallel_probe": ParallelProbe,
+    "consensus": Consensus,
+}
+
+
+def build(options: PolicyOptions) -> Policy:
+    """A fresh policy for one question."""
+    return POLICIES[options.policy](options)
+
+
+def first_wave(options: PolicyOptions) -> int:
+    """Traces that a policy starts at once: what it asks of the engine before any has finished."""
+    return sum(isinstance(action, Spawn) for action in build(options).begin())
+
+
+__all__ = ["POLICIES", "build", "first_wave"]

@@ -1,0 +1,196 @@
+"""TinyReasoner: a 1.3-million-parameter Llama trained from scratch to reason about arithmetic, right and wrong.
+
+It exists so that every policy can be tested on a real engine in seconds: it answers some problems rightly and some
+wrongly, its traces differ in length, and a majority of its traces is better than one. The problems and solutions come
+from `arithmetic.py`; nothing else goes in.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tqdm import tqdm
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from reasonprune.train.arithmetic import sample_problem, sample_solution
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How TinyReasoner is trained. `slip_rate`: share of computations written down wrongly in the training data."""
+
+    steps: int = 6000
+    batch_tokens: int = 4096
+    learning_rate: float = 2e-3
+    warmup_steps: int = 200
+    slip_rate: float = 0.02
+    seed: int = 0
+    threads: int = 1
+
+
+def build_tokenizer(seed: int, vocab_size: int = 512) -> PreTrainedTokenizerFast:
+    """Byte-level BPE, every digit a token of its own; any text can be encoded."""
+    rng = random.Random(seed)
+    problems = [sample_problem(rng) for _ in range(2000)]
+    corpus = [p.question + "\n" + sample_solution(rng, p, 0.0) for p in problems]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size - 2, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    tokenizer.train_from_iterator(corpus, trainer)
+    # Plain added tokens: skip_special_tokens must not remove them, reasoning parsers look for them in the text.
+    tokenizer.add_tokens([AddedToken(tag, normalized=False, special=False) for tag in ("<think>", "</think>")])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=None,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        chat_template=CHAT_TEMPLATE,
+        model_max_length=1024,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """Six layers of width 128 with head size 64, the smallest head that vLLM's CPU attention runs fast."""
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=384,
+        num_hidden_layers=6,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=64,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    model = LlamaForCausalLM(config)
+    # At these short lengths the CPU's fused attention is three times slower than plain matrix products.
+    model.set_attn_implementation("eager")
+    return model
+
+
+def batches(tokenizer: PreTrainedTokenizerFast, config: TrainConfig) -> Iterator[tuple[Tensor, Tensor]]:
+    """Endless (input ids, labels), both [batch, length]; of similar lengths within a batch, prompts not trained on."""
+    rng = random.Random(config.seed + 1)
+    while True:
+        examples = []
+        for _ in range(2048):
+            problem = sample_problem(rng)
+            messages = [{"role": "user", "content": problem.question}]
+            prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            examples.append((prompt, sample_solution(rng, problem, config.slip_rate) + tokenizer.eos_token))
+        prompts = tokenizer([p for p, _ in examples], add_special_tokens=False)["input_ids"]
+        replies = tokenizer([r for _, r in examples], add_special_tokens=False)["input_ids"]
+        rows = sorted(zip(prompts, replies, strict=True), key=lambda row: len(row[0]) + len(row[1]))
+        groups: list[list[tuple[list[int], list[int]]]] = [[]]
+        for row in rows:
+            if (len(groups[-1]) + 1) * (len(row[0]) + len(row[1])) > config.batch_tokens:
+                groups.append([])
+            groups[-1].append(row)
+        rng.shuffle(groups)
+        for group in groups:
+            width = max(len(p) + len(r) for p, r in group)
+            ids = torch.full((len(group), width), tokenizer.pad_token_id)
+            labels = torch.full((len(group), width), IGNORED)
+            for i, (prompt_ids, reply_ids) in enumerate(group):
+                row = torch.tensor(prompt_ids + reply_ids)
+                ids[i, : len(row)] = row
+                labels[i, len(prompt_ids) : len(row)] = row[len(prompt_ids) :]
+            yield ids, labels
+
+
+def learning_rate_at(step: int, config: TrainConfig) -> float:
+    """Linear warm-up, then cosine down to a twentieth."""
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    return config.learning_rate * (0.05 + 0.95 * (1 + math.cos(math.pi * progress)) / 2)
+
+
+def train(out: Path, config: TrainConfig) -> None:
+    """Train and save to `out` in Hugging Face format (bfloat16 safetensors), with `training.json` beside it."""
+    torch.manual_seed(config.seed)
+    torch.set_num_threads(config.threads)
+    tokenizer = build_tokenizer(config.seed)
+    model = build_model(tokenizer)
+    decayed = [p for p in model.parameters() if p.dim() > 1]
+    plain = [p for p in model.parameters() if p.dim() <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}], betas=(0.9, 0.98)
+    )
+    started, trained_tokens, smooth = time.monotonic(), 0, None
+    source = batches(tokenizer, config)
+    model.train()
+    compiled = torch.compile(model, dynamic=True)
+    bar = tqdm(range(config.steps), desc="TinyReasoner", mininterval=5)
+    for step in bar:
+        ids, labels = next(source)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate_at(step, config)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = compiled(input_ids=ids, labels=labels).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        trained_tokens += int((labels != IGNORED).sum())
+        smooth = loss.item() if smooth is None else 0.98 * smooth + 0.02 * loss.item()
+        if step % 20 == 0:
+            bar.set_postfix(loss=f"{smooth:.3f}")
+        if step % 500 == 499:
+            save(out, model, tokenizer, config, trained_tokens, smooth, time.monotonic() - started)
+    save(out, model, tokenizer, config, trained_tokens, smooth or math.nan, time.monotonic() - started)
+
+
+def save(
+    out: Path,
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    config: TrainConfig,
+    trained_tokens: int,
+    loss: float,
+    seconds: float,
+) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    state = {name: tensor.to(torch.bfloat16) for name, tensor in model.state_dict().items()}
+    model.save_pretrained(out, state_dict=state)
+    tokenizer.save_pretrained(out)
+    saved = json.loads((out / "config.json").read_text())
+    saved["dtype"] = "bfloat16"
+    (out / "config.json").write_text(json.dumps(saved, indent=2) + "\n")
+    provenance = {
+        "config": asdict(config),
+        "parameters": model.num_parameters(),
+        "trained_tokens": trained_tokens,
+        "final_loss": round(loss, 4),
+        "seconds": round(seconds),
+        "torch": torch.__version__,
+    }
+    (out / "training.json").write_text(json.dumps(provenance, indent=2) + "\n")
