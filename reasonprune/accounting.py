@@ -16,9 +16,7 @@ from reasonprune.parallel.driver import Outcome, Trace
 
 # Of the table in the documentation: does the technique leave the distribution of answers as it is?
 LOSSLESS = {"parallel": False}
-AVOIDED_METHOD = (
-    "traces stopped or never started, had each run to the mean length of this request's finished traces"
-)
+AVOIDED_METHOD = "traces stopped or never started, had each run to the mean length of this request's finished traces"
 
 
 @dataclass

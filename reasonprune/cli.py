@@ -57,7 +57,9 @@ def models(fetch: Annotated[list[str] | None, typer.Argument(help="short names t
         return
     table = Table("name", "what", "licence", "cached", "on disk")
     for entry in catalog():
-        size = f"{entry.size_on_disk / 1e6:,.0f} MB" if entry.cached else f"({entry.download_size / 1e6:,.0f} MB to fetch)"
+        size = (
+            f"{entry.size_on_disk / 1e6:,.0f} MB" if entry.cached else f"({entry.download_size / 1e6:,.0f} MB to fetch)"
+        )
         table.add_row(entry.name, entry.description, entry.licence, "yes" if entry.cached else "no", size)
     Console().print(table)
 

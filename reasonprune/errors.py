@@ -1,13 +1,13 @@
 """The errors of reasonprune, each with the HTTP status and the OpenAI error type and code it is answered with.
 
-    ReasonpruneError                    500
-    +-- RequestError                    400   the client can mend it; names the field and the remedy
-    |   +-- UnknownModelError           404
-    |   +-- UnsupportedError            400   asked for, but not possible here
-    +-- OverloadedError                 429   come back later
-    +-- ModelError                      -     a model cannot be found, fetched or used (start-up and command line)
-    +-- PoolError                       -     a file of recorded traces cannot be used (command line)
-    +-- EngineError                     500   the engine failed; there is nothing to fall back to
+ReasonpruneError                    500
++-- RequestError                    400   the client can mend it; names the field and the remedy
+|   +-- UnknownModelError           404
+|   +-- UnsupportedError            400   asked for, but not possible here
++-- OverloadedError                 429   come back later
++-- ModelError                      -     a model cannot be found, fetched or used (start-up and command line)
++-- PoolError                       -     a file of recorded traces cannot be used (command line)
++-- EngineError                     500   the engine failed; there is nothing to fall back to
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from reasonprune.answers.extract import AnswerKind
 
@@ -28,6 +28,11 @@ class PolicyOptions(Section):
     )
     answer: AnswerKind = Field("auto", description="how the answer is found in the text of a trace")
 
+    @property
+    def most_at_once(self) -> int:
+        """Most traces that run at the same time."""
+        return self.n
+
 
 class SelfConsistencyOptions(PolicyOptions):
     """All `n` traces to the end, then a majority vote (Wang et al., arXiv 2203.11171)."""
@@ -41,12 +46,20 @@ class AdaptiveConsistencyOptions(PolicyOptions):
     policy: Literal["adaptive_consistency"] = "adaptive_consistency"
     threshold: float = Field(0.95, gt=0.5, lt=1, description="stop at this posterior that the leader beats the rest")
 
+    @property
+    def most_at_once(self) -> int:
+        return 1
+
 
 class EscOptions(PolicyOptions):
     """Windows of traces, one window after the other, until one is unanimous (Li et al., arXiv 2401.10480)."""
 
     policy: Literal["esc"] = "esc"
     window: int = Field(5, ge=2, description="traces per window")
+
+    @property
+    def most_at_once(self) -> int:
+        return min(self.window, self.n)
 
 
 class DeepConfOptions(PolicyOptions):
@@ -57,6 +70,11 @@ class DeepConfOptions(PolicyOptions):
     warmup: int = Field(16, ge=1, description="traces that run to the end and set the bar")
     window: int = Field(2048, ge=1, description="tokens per sliding window of confidence")
     threshold: float = Field(0.95, gt=0.5, le=1, description="stop at this share of the confidence-weighted vote")
+
+    @property
+    def most_at_once(self) -> int:
+        warmup = min(self.warmup, self.n)
+        return max(warmup, self.n - warmup)
 
 
 class ParallelProbeOptions(PolicyOptions):
@@ -75,7 +93,9 @@ class ConsensusOptions(PolicyOptions):
 
     policy: Literal["consensus"] = "consensus"
     start: int | None = Field(None, ge=1, description="traces started at once; unset: 8, or n where that is less")
-    threshold: float = Field(0.9, gt=0.5, lt=1, description="stop at this posterior that the leader beats the runner-up")
+    threshold: float = Field(
+        0.9, gt=0.5, lt=1, description="stop at this posterior that the leader beats the runner-up"
+    )
     quorum: float = Field(
         0.8, gt=0, le=1, description="share of the first wave after whose ending the leader wins, however close"
     )
@@ -83,6 +103,10 @@ class ConsensusOptions(PolicyOptions):
     @property
     def first_wave(self) -> int:
         return min(self.start or 8, self.n)
+
+    @property
+    def most_at_once(self) -> int:
+        return self.first_wave
 
 
 def _policy_of(value: Any) -> str | None:
@@ -129,14 +153,6 @@ class Settings(Options):
 
     presets: dict[str, Options] = Field(default_factory=dict, description="chosen by `model@name`")
     server: ServerOptions = ServerOptions()
-
-    @model_validator(mode="after")
-    def _limits_hold_for_defaults(self) -> Settings:
-        for name, options in {"": self, **self.presets}.items():
-            if options.parallel and options.parallel.n > self.server.max_n:
-                where = f"presets.{name}.parallel.n" if name else "parallel.n"
-                raise ValueError(f"{where} is {options.parallel.n}, above server.max_n = {self.server.max_n}")
-        return self
 
 
 # Medium is what `benchmarks/` reports as `consensus` with its defaults; the others move one step along its frontier.

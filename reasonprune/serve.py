@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import MutableMapping, Sequence
@@ -13,11 +14,16 @@ from typing import Any
 
 from reasonprune.errors import ModelError, RequestError
 from reasonprune.models import resolve
-from reasonprune.settings import ENV_PREFIX, from_flags, load
+from reasonprune.settings import FLAGS_VARIABLE, from_flags, load
 
 PLUGIN = "reasonprune"
 CONFIG_VARIABLE = "REASONPRUNE_CONFIG"
-PLUGIN_GROUPS = ("vllm.general_plugins", "vllm.io_processor_plugins", "vllm.platform_plugins", "vllm.stat_logger_plugins")
+PLUGIN_GROUPS = (
+    "vllm.general_plugins",
+    "vllm.io_processor_plugins",
+    "vllm.platform_plugins",
+    "vllm.stat_logger_plugins",
+)
 
 
 @dataclass(frozen=True)
@@ -52,19 +58,12 @@ def export(command: Command, environ: MutableMapping[str, str]) -> None:
     """Hand our settings to the server process(es), where the plugin reads them from the environment."""
     if command.config is not None:
         environ[CONFIG_VARIABLE] = str(command.config)
-    _export_flags(command.flags, ENV_PREFIX, environ)
+    # As one variable: mixed with those of the environment, flags would no longer outrank them.
+    environ[FLAGS_VARIABLE] = json.dumps(command.flags)
     known = {entry.name for group in PLUGIN_GROUPS for entry in metadata.entry_points(group=group)}
     allowed = environ["VLLM_PLUGINS"].split(",") if "VLLM_PLUGINS" in environ else sorted(known)
     # vLLM loads endpoint plugins by name only; naming one would switch all others off, so they are named too.
     environ["VLLM_PLUGINS"] = ",".join(dict.fromkeys([*filter(None, allowed), PLUGIN]))
-
-
-def _export_flags(flags: dict[str, Any], prefix: str, environ: MutableMapping[str, str]) -> None:
-    for key, value in flags.items():
-        if isinstance(value, dict):
-            _export_flags(value, f"{prefix}{key.upper()}__", environ)
-        else:
-            environ[f"{prefix}{key.upper()}"] = value if isinstance(value, str) else repr(value)
 
 
 def serve(arguments: Sequence[str]) -> None:
@@ -75,7 +74,9 @@ def serve(arguments: Sequence[str]) -> None:
     command = parse(arguments)
     load(command.config, os.environ, command.flags)
     if find_spec("vllm") is None:
-        raise ModelError("vLLM is not installed. Run `make setup`, or install `reasonprune[gpu]` on a machine with a GPU.")
+        raise ModelError(
+            "vLLM is not installed. Run `make setup`, or install `reasonprune[gpu]` on a machine with a GPU."
+        )
     vllm_arguments = list(command.vllm_arguments)
     if command.model is not None:
         resolved = resolve(command.model)

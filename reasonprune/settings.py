@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
-import sys
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,29 +16,45 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from reasonprune.errors import RequestError, UnknownModelError
-from reasonprune.options import EFFORTS, POLICY_OPTIONS, Options, Settings
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from reasonprune.options import DEFAULT_POLICY, EFFORTS, POLICY_OPTIONS, Options, ServerOptions, Settings
 
 ENV_PREFIX = "REASONPRUNE__"
 FLAG_PREFIX = "--reasonprune."
+FLAGS_VARIABLE = "REASONPRUNE_FLAGS"  # hands flags on to the server process as JSON; ranks as flags do
 
 
 def overlay(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
-    """`upper` laid over `lower`; both as JSON-like mappings that hold only what was set."""
+    """`upper` laid over `lower`; both as JSON-like mappings that hold only what was set, and that may be wrong."""
     effort = upper.get("effort")
-    merged = dict(EFFORTS[effort]) if effort in EFFORTS else dict(lower)
+    merged = dict(lower)
+    if isinstance(effort, str) and effort in EFFORTS:
+        # A request's settings are replaced, not the server's presets and limits.
+        merged = {key: value for key, value in lower.items() if key not in Options.model_fields} | EFFORTS[effort]
     for key, value in upper.items():
         below = merged.get(key)
-        if isinstance(value, Mapping) and isinstance(below, Mapping):
-            another_policy = "policy" in value and value["policy"] != below.get("policy", value["policy"])
-            merged[key] = dict(value) if another_policy else {**below, **value}
-        else:
+        if not isinstance(value, Mapping):
             merged[key] = value
+        elif key == "presets":
+            merged[key] = _presets(below if isinstance(below, Mapping) else {}, value)
+        elif isinstance(below, Mapping) and not (key == "parallel" and _another_policy(below, value)):
+            merged[key] = {**below, **value}
+        else:
+            merged[key] = dict(value)
     return merged
+
+
+def _presets(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    presets = dict(lower)
+    for name, options in upper.items():
+        below = presets.get(name)
+        presets[name] = (
+            overlay(below if isinstance(below, Mapping) else {}, options) if isinstance(options, Mapping) else options
+        )
+    return presets
+
+
+def _another_policy(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> bool:
+    return "policy" in upper and upper["policy"] != lower.get("policy", DEFAULT_POLICY)
 
 
 def explicit(options: Options) -> dict[str, Any]:
@@ -62,9 +78,8 @@ def resolve(settings: Settings, preset: str | None = None, body: Any = None) -> 
     if body is not None:
         if not isinstance(body, Mapping):
             raise RequestError('reasonprune must be an object, such as {"effort": "medium"}.', "reasonprune")
-        validate(Options, body, "reasonprune")  # on its own first, so that an error names what the client wrote
         merged = overlay(merged, body)
-    options = validate(Options, merged, "reasonprune")
+    options: Options = validate(Options, merged, "reasonprune")
     if options.parallel and options.parallel.n > settings.server.max_n:
         raise RequestError(
             f"reasonprune.parallel.n is {options.parallel.n}; this server allows at most {settings.server.max_n}"
@@ -79,30 +94,44 @@ def validate(model: type[BaseModel], value: Any, root: str) -> Any:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise as_request_error(error, root) from None
+        raise _as_request_error(error, model, root) from None
 
 
-def as_request_error(error: ValidationError, root: str) -> RequestError:
+def _as_request_error(error: ValidationError, model: type[BaseModel], root: str) -> RequestError:
     first = error.errors()[0]
-    # pydantic puts the tag of the union's branch into the path; the client did not write it.
-    policy = next((part for part in first["loc"] if part in POLICY_OPTIONS), None)
-    path = ".".join([root, *(str(part) for part in first["loc"] if part not in POLICY_OPTIONS)])
+    given = first["input"]
+    parts = [root, *map(str, first["loc"])]
+    section, policy = _section(model, parts)
+    path, above = ".".join(parts), ".".join(parts[:-1])
     if first["type"] == "extra_forbidden":
-        known = sorted(POLICY_OPTIONS[str(policy)].model_fields if policy else _keys_at(root))
-        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
-        where = f"the policy '{policy}'" if policy else root
+        known = sorted(section.model_fields)
+        where = f"the policy '{policy}'" if policy else above
+        hint = _near(parts[-1], known)
         return RequestError(f"{path} is not known.{hint} Keys of {where}: {', '.join(known)}.", path)
     if first["type"].startswith("union_tag"):
-        path += ".policy"
-        known = sorted(POLICY_OPTIONS)
-        return RequestError(f"{path} is not a policy of this server. Policies: {', '.join(known)}.", path)
-    message = first["msg"].removeprefix("Value error, ")
-    return RequestError(f"{path}: {message}, but it is {_shown(first['input'])}.", path)
+        if not isinstance(given, Mapping):
+            example = '{"policy": "consensus", "n": 8}'
+            return RequestError(f"{path} must be an object, such as {example}, but it is {_shown(given)}.", path)
+        path, named, known = f"{path}.policy", given.get("policy"), sorted(POLICY_OPTIONS)
+        hint = _near(str(named), known)
+        return RequestError(f"{path} is {_shown(named)}, not a policy.{hint} Policies: {', '.join(known)}.", path)
+    return RequestError(f"{path}: {first['msg']}, but it is {_shown(given)}.", path)
 
 
-def _keys_at(root: str) -> list[str]:
-    return list((Options if root == "reasonprune" else Settings).model_fields)
+def _section(model: type[BaseModel], parts: list[str]) -> tuple[type[BaseModel], str | None]:
+    """The section that holds the field at `parts`, and its policy, whose tag, not written by anyone, is taken out."""
+    start = 3 if parts[1:2] == ["presets"] else 1
+    if parts[start : start + 1] == ["parallel"] and len(parts) > start + 1:
+        policy = parts.pop(start + 1)
+        return POLICY_OPTIONS[policy], policy
+    if parts[1:2] == ["server"]:
+        return ServerOptions, None
+    return (Options if start == 3 else model), None
+
+
+def _near(word: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f" Did you mean '{near[0]}'?" if near else ""
 
 
 def _shown(value: Any) -> str:
@@ -119,9 +148,12 @@ def scalar(text: str) -> Any:
 
 
 def _put(target: dict[str, Any], path: Sequence[str], value: Any) -> None:
-    for key in path[:-1]:
+    for depth, key in enumerate(path[:-1], start=1):
         inner = target.setdefault(key, {})
-        target = inner if isinstance(inner, dict) else target.setdefault(key, {})
+        if not isinstance(inner, dict):
+            section = ".".join(path[:depth])
+            raise RequestError(f"{'.'.join(path)} is set, but {section} is {_shown(inner)}, not a section.", section)
+        target = inner
     target[path[-1]] = value
 
 
@@ -145,10 +177,9 @@ def from_flags(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
             continue
         name, equals, value = argument.partition("=")
         if not equals:
-            following = next(remaining, None)
-            if following is None:
+            value = next(remaining, "--")
+            if value.startswith("--"):
                 raise RequestError(f"{name} needs a value.", name)
-            value = following
         _put(found, name.removeprefix(FLAG_PREFIX).replace("-", "_").split("."), scalar(value))
     return found, rest
 
@@ -159,14 +190,21 @@ def from_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RequestError(f"The configuration {path} cannot be read: {error.strerror}.", str(path)) from None
-    except tomllib.TOMLDecodeError as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RequestError(f"The configuration {path} is not valid TOML: {error}.", str(path)) from None
 
 
 def load(config: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
     """The server's settings from all three places; raises RequestError naming the wrong field."""
-    merged: dict[str, Any] = from_toml(config) if config else {}
-    for layer in (from_environment(environ), flags):
+    merged: dict[str, Any] = {}
+    handed_on = json.loads(environ.get(FLAGS_VARIABLE, "{}"))
+    for layer in (from_toml(config) if config else {}, from_environment(environ), handed_on, flags):
         merged = overlay(merged, layer)
     settings: Settings = validate(Settings, merged, "settings")
+    for preset in (None, *settings.presets):
+        where = f"settings.presets.{preset}" if preset is not None else "settings"
+        try:
+            resolve(settings, preset)  # as a request will: a preset may not fit the server's default or its limits
+        except RequestError as error:
+            raise RequestError(f"{where}: {error.message}", where) from None
     return settings

@@ -15,8 +15,7 @@ from reasonprune.api.request import FIELD, RACED_ROUTES, Prepared, prepare, refu
 from reasonprune.api.response import StreamRewriter, complete
 from reasonprune.context import current_request
 from reasonprune.errors import OverloadedError, ReasonpruneError
-from reasonprune.options import Options, Settings
-from reasonprune.parallel.policies import first_wave
+from reasonprune.options import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -45,29 +44,33 @@ class Edge:
         body, disconnected = await _read(receive)
         if disconnected:
             return
-        try:
-            prepared = self._prepare(path, body, scope)
+        with contextlib.ExitStack() as admitted:
+            try:
+                prepared = self._prepare(path, body, scope)
+                if prepared is not None:
+                    parallel = prepared.context.options.parallel
+                    admitted.enter_context(self._admission.enter(parallel.most_at_once if parallel else 1))
+            except ReasonpruneError as error:
+                await _send_error(send, error)
+                return
             if prepared is None:
                 await self._app(scope, _replay(body, receive), send)
                 return
             prepared.context.account.started_at = began
             prepared.context.account.overhead_ms = (time.perf_counter() - began) * 1000
-            with self._admission.enter(_wave(prepared.context.options)):
-                await self._serve(prepared, scope, receive, send)
-        except ReasonpruneError as error:
-            await _send_error(send, error)
+            await self._serve(prepared, scope, receive, send)
 
     def _prepare(self, path: str, body: bytes, scope: Scope) -> Prepared | None:
         if path not in RACED_ROUTES:
             if b'"reasonprune"' in body:
-                with contextlib.suppress(ValueError):
+                with contextlib.suppress(ValueError, RecursionError):
                     parsed = json.loads(body)
                     if isinstance(parsed, dict) and FIELD in parsed:
                         raise refuse_elsewhere(path)
             return None
         try:
             parsed = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None  # vLLM words the error
         if not isinstance(parsed, dict):
             return None
@@ -81,6 +84,10 @@ class Edge:
         writer = _Writer(send, prepared, self._settings.server.keep_alive_s)
         try:
             await self._app(inner, _replay(body, receive), writer.send)
+        except ReasonpruneError as error:
+            if writer.started:
+                raise  # too late for a status; the server cuts the connection
+            await _send_error(send, error)
         finally:
             current_request.reset(token)
             await writer.close()
@@ -100,6 +107,7 @@ class _Writer:
         self._keeper: asyncio.Task[None] | None = None
         self._last_sent = 0.0
         self._plain = False
+        self.started = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -107,13 +115,13 @@ class _Writer:
         elif message["type"] == "http.response.body" and not self._plain:
             await self._body(message)
         else:
-            await self._send(message)
+            await self._out(message)
 
     async def _begin(self, message: Message) -> None:
         content_type = dict(message["headers"]).get(b"content-type", b"")
         if message["status"] != 200:
             self._plain = True
-            await self._send(message)
+            await self._out(message)
         elif content_type.startswith(b"text/event-stream"):
             self._stream = StreamRewriter(self._account)
             applied = (b"x-reasonprune-applied", self._planned.encode())
@@ -126,6 +134,8 @@ class _Writer:
         data, more = message.get("body", b""), message.get("more_body", False)
         if self._stream is not None:
             ready = self._stream.feed(data) + (b"" if more else self._stream.end())
+            if not more and self._keeper is not None:
+                self._keeper.cancel()
             if ready or not more:
                 await self._out({**message, "body": ready})
             return
@@ -140,10 +150,11 @@ class _Writer:
             (b"x-reasonprune-applied", applied.encode()),
             (b"x-reasonprune-overhead-ms", f"{self._account.overhead_ms:.2f}".encode()),
         ]
-        await self._send({**self._start, "headers": headers})
-        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        await self._out({**self._start, "headers": headers})
+        await self._out({"type": "http.response.body", "body": body, "more_body": False})
 
     async def _out(self, message: Message) -> None:
+        self.started = True
         self._last_sent = time.monotonic()
         await self._send(message)
 
@@ -160,11 +171,6 @@ class _Writer:
             self._keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await self._keeper
-
-
-def _wave(options: Options) -> int:
-    """Most traces of a request that run at the same time."""
-    return first_wave(options.parallel) if options.parallel else 1
 
 
 async def _read(receive: Receive) -> tuple[bytes, bool]:

@@ -31,7 +31,7 @@ def prepare(body: dict[str, Any], settings: Settings, served: Collection[str]) -
     """
     base, preset = _split_model(body.get("model"), served)
     asked = FIELD in body
-    if not asked and preset is None and not settings.effort and settings.parallel is None:
+    if not asked and preset is None and settings.effort in (None, "off") and settings.parallel is None:
         return None
     options = resolve(settings, preset, body.get(FIELD))
     context = RequestContext(options)
@@ -70,7 +70,9 @@ def _conflict(body: dict[str, Any], n: int) -> RequestError | None:
             "n",
         )
     if body.get("use_beam_search"):
-        return UnsupportedError("use_beam_search cannot be combined with reasonprune.parallel; drop one of them.", "use_beam_search")
+        return UnsupportedError(
+            "use_beam_search cannot be combined with reasonprune.parallel; drop one of them.", "use_beam_search"
+        )
     prompt = body.get("prompt")
     if isinstance(prompt, list) and len(prompt) > 1 and not all(isinstance(token, int) for token in prompt):
         return UnsupportedError(

@@ -78,8 +78,8 @@ def bench_pool(
     def run(candidate: PolicyOptions, start: float) -> list[Run]:
         runs: list[Run] = []
         for i, question in enumerate(questions):
-            for order in orders(question, i, n, reshuffles, seed):
-                runs.append(loop.run_until_complete(replay(candidate, question, order)))
+            shuffled = orders(question, i, n, reshuffles, seed)
+            runs += [loop.run_until_complete(replay(candidate, question, order)) for order in shuffled]
             progress(start + (i + 1) / len(questions) / 3)
         return runs
 

@@ -26,18 +26,23 @@ def sha256(path: Path) -> str:
 
 
 def provenance(seed: int | None, data: Path | None = None, model: str | None = None) -> dict[str, Any]:
-    """Everything needed to run it again. Files are named without their folder: paths say nothing elsewhere."""
-    arguments = [Path(a).name if os.sep in a else a for a in sys.argv[1:]]
+    """Everything needed to run it again. Absolute paths are cut to the file's name: they say nothing elsewhere."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
-        "command": shlex.join(["reasonprune", *arguments]),
+        "command": shlex.join(["reasonprune", *map(_portable, sys.argv[1:])]),
         "commit": _commit(),
-        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "versions": _versions(),
-        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores",
+        "machine": f"{platform.machine()}, {cores} cores",
         "model": model,
         "data": {"file": data.name, "sha256": sha256(data)} if data else None,
         "seed": seed,
     }
+
+
+def _portable(argument: str) -> str:
+    flag, equals, value = argument.rpartition("=")
+    return flag + equals + (Path(value).name if Path(value).is_absolute() else value)
 
 
 def _versions() -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,10 @@ from vllm.v1.engine.exceptions import EngineDeadError
 
 from reasonprune.answers import AnswerClasses, extract_answer
 from reasonprune.answers.extract import AnswerKind
+from reasonprune.engine.probe import Forced, Prober
 from reasonprune.parallel.protocol import Event, Failed, Finished, Grew, Probed, Signals
+
+logger = logging.getLogger(__name__)
 
 TOP_LOGPROBS = 20  # DeepConf's token confidence looks at the 20 likeliest tokens
 ABORT_RETRY_S = (0.0, 0.005, 0.02, 0.1, 0.5, 2.0)
@@ -32,9 +36,7 @@ class RaceRequest:
     generate_options: Mapping[str, Any]
     answer: AnswerKind = "auto"
     streaming: bool = False
-    force: tuple[tuple[int, ...], str] = ((), "")  # what forces an answer: token ids and text
-    force_thinking: tuple[tuple[int, ...], str] = ((), "")  # the same inside an open <think>
-    probe_tokens: int = 16
+    prober: Prober | None = None
 
 
 @dataclass
@@ -51,15 +53,6 @@ class _Trace:
     stopped: bool = False
 
 
-@dataclass(frozen=True)
-class ForcedAnswer:
-    """What closes a trace by force after its first `outputs` outputs: the suffix and the answer written after it."""
-
-    outputs: int
-    text: str
-    token_ids: tuple[int, ...]
-
-
 class LiveRace:
     """Implements `Race` on an `EngineClient`. Must be closed; closing aborts whatever still runs."""
 
@@ -74,7 +67,7 @@ class LiveRace:
         self._began = time.perf_counter()
         self._error: BaseException | None = None
         self.probe_tokens = 0
-        self.forced: dict[int, ForcedAnswer] = {}
+        self.forced: dict[int, tuple[int, Forced]] = {}  # trace -> outputs before the probe, and what it gave
 
     @property
     def now(self) -> float:
@@ -188,36 +181,25 @@ class LiveRace:
         self._spawn(self._probe(trace, self._traces[trace].grown))
 
     async def _probe(self, index: int, at: int) -> None:
-        trace = self._traces[index]
-        ids, outputs = list(trace.token_ids), len(trace.outputs)
-        thinking = "<think>" in trace.text and "</think>" not in trace.text
-        suffix, suffix_text = self._request.force_thinking if thinking else self._request.force
-        prompt = {"type": "token", "prompt_token_ids": [*self._request.prompt["prompt_token_ids"], *ids, *suffix]}
-        if salt := self._request.prompt.get("cache_salt"):
-            prompt["cache_salt"] = salt
-        params = SamplingParams(
-            max_tokens=self._request.probe_tokens,
-            temperature=0,
-            stop=["}"],
-            include_stop_str_in_output=True,
-            output_kind=RequestOutputKind.FINAL_ONLY,
-        )
+        trace, prober = self._traces[index], self._request.prober
+        assert prober is not None, "a policy that probes comes with a prober"
         options = {k: v for k, v in self._request.generate_options.items() if k in ("lora_request", "priority")}
+        outputs, name = len(trace.outputs), self._child_id(f"{index}-probe{at}")
         answer = None
         try:
-            async for output in self._engine.generate(prompt, params, self._child_id(f"{index}-probe{at}"), **options):
-                completion = output.outputs[0]
-                self.probe_tokens += len(completion.token_ids)
-                found = extract_answer("\\boxed{" + completion.text, "boxed")
-                answer = await self._classes.add_async(found) if found is not None else None
-                self.forced[index] = ForcedAnswer(
-                    outputs, suffix_text + completion.text, (*suffix, *completion.token_ids)
-                )
+            forced = await prober.force(
+                self._engine, self._request.prompt, list(trace.token_ids), trace.text, name, options
+            )
+            self.probe_tokens += forced.generated
+            self.forced[index] = outputs, forced
+            if forced.answer is not None:
+                answer = await self._classes.add_async(forced.answer)
         except EngineDeadError as error:
             self._events.put_nowait(error)
             return
-        except Exception:
-            answer = None  # a probe beyond the context length has no answer; the trace itself goes on
+        except Exception as error:
+            # A probe beyond the context length has no answer; the trace itself goes on.
+            logger.debug("The probe of trace %d at %d tokens failed: %s", index, at, error)
         self._events.put_nowait(Probed(index, at, answer))
 
     async def ended(self, trace: int) -> None:
@@ -246,7 +228,9 @@ class LiveRace:
             if state.task.done():
                 break
             state.fresh.clear()
-            await asyncio.wait({state.task, waiter := asyncio.create_task(state.fresh.wait())}, return_when="FIRST_COMPLETED")
+            await asyncio.wait(
+                {state.task, waiter := asyncio.create_task(state.fresh.wait())}, return_when="FIRST_COMPLETED"
+            )
             waiter.cancel()
         if not state.outputs and self._error:
             raise self._error

@@ -15,10 +15,10 @@ async def deltas(race: LiveRace, outcome: Outcome, request_id: str) -> AsyncIter
     """The kept traces' outputs, best trace first, each under the index of its rank; the last is marked finished."""
     last = len(outcome.kept) - 1
     for rank, trace in enumerate(outcome.kept):
-        forced = race.forced.get(trace) if race.stopped(trace) else None
+        before, forced = race.forced.get(trace, (0, None)) if race.stopped(trace) else (0, None)
         sent = 0
         async for output in race.outputs(trace):
-            if forced is not None and sent == forced.outputs:
+            if forced is not None and sent == before:
                 break
             sent += 1
             ended = output.finished and forced is None

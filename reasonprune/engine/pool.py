@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from reasonprune.answers import AnswerClasses, MathChecker, canonical
 from reasonprune.errors import PoolError
+
+NO_ANSWER = (None, "", "ERR")  # Parallel-Probe writes ERR where no answer could be read
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class RecordedTrace:
 
 @dataclass(frozen=True)
 class RecordedQuestion:
+    """One question with its gold answer's class and all traces that were recorded of it."""
+
     question: str
     gold: str | None
     traces: tuple[RecordedTrace, ...]
@@ -66,56 +71,55 @@ def _rows(path: Path, text: str) -> Iterator[dict[str, Any]]:
 
 def _question(path: Path, index: int, row: dict[str, Any], checker: MathChecker) -> RecordedQuestion:
     classes = AnswerClasses(checker)
-    seen: dict[str, str] = {}
+    class_of: dict[str, str] = {}
+    form_of = cache(canonical)  # probes repeat a few answers thousands of times
 
     def classify(answer: Any) -> str | None:
-        # Parallel-Probe writes ERR where no answer could be read.
-        if answer in (None, "", "ERR"):
+        if answer in NO_ANSWER:
             return None
-        form = canonical(str(answer))
-        seen.setdefault(form, classes.add(form))
-        return seen[form]
+        form = form_of(str(answer))
+        class_of.setdefault(form, classes.add(form))
+        return class_of[form]
 
     def classify_probe(answer: Any) -> str | None:
-        # Thousands of half-thought formulas: by canonical form alone, the checker would take minutes.
-        if answer in (None, "", "ERR"):
+        # Many are half-thought formulas: by canonical form alone, the checker would take minutes.
+        if answer in NO_ANSWER:
             return None
-        form = canonical(str(answer))
-        return seen.get(form, form)
+        form = form_of(str(answer))
+        return class_of.get(form, form)
 
     try:
         gold = classify(row.get("gold", row.get("gold_answer")))
-        if "each_branch" in row:
-            every = int(row["probe_freq"])
-            branches = [(probes, int(tokens), classify(answer)) for probes, tokens, answer in row["each_branch"]]
-            traces = [
-                RecordedTrace(tokens, answer, {at: classify_probe(probe) for at, probe in _probed(probes, every, tokens)})
-                for probes, tokens, answer in branches
-            ]
-        else:
-            traces = [_own_trace(trace, classify, classify_probe) for trace in row["traces"]]
-    except (KeyError, TypeError, ValueError) as error:
+        traces = list(_branches(row) if "each_branch" in row else map(_own_trace, row["traces"]))
+        # All final answers before any probe, since they make the classes.
+        traces = [replace(trace, answer=classify(trace.answer)) for trace in traces]
+        for i, trace in enumerate(traces):
+            probes = {at: classify_probe(answer) for at, answer in trace.probes.items()}
+            traces[i] = replace(trace, probes=probes)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise PoolError(f"{path}, question {index}: malformed trace ({type(error).__name__}: {error}).") from None
     if not traces:
         raise PoolError(f"{path}, question {index}: no traces.")
     return RecordedQuestion(str(row.get("question", "")), gold, tuple(traces))
 
 
-def _probed(probes: list[Any], every: int, tokens: int) -> Iterator[tuple[int, Any]]:
+def _branches(row: dict[str, Any]) -> Iterator[RecordedTrace]:
     """Probe k was made at (k + 1) * every tokens; those at or past the end of a trace repeat its final answer."""
-    return ((at, probe) for at, probe in zip(range(every, tokens, every), probes, strict=False))
+    every = int(row["probe_freq"])
+    for probes, tokens, answer in row["each_branch"]:
+        if int(tokens) < 0:
+            raise ValueError(f"a length of {tokens} tokens")
+        yield RecordedTrace(int(tokens), answer, dict(zip(range(every, int(tokens), every), probes, strict=False)))
 
 
-Classify = Callable[[Any], "str | None"]
-
-
-def _own_trace(trace: dict[str, Any], classify: Classify, classify_probe: Classify) -> RecordedTrace:
+def _own_trace(trace: dict[str, Any]) -> RecordedTrace:
     confidences = trace.get("confidences")
+    answer = trace["answer"]
     return RecordedTrace(
         tokens=len(trace["token_ids"]),
         # A trace that was cut off has no answer of its own, whatever number its last line holds.
-        answer=classify(trace["answer"]) if trace.get("finish_reason") != "length" else None,
-        probes={int(tokens): classify_probe(answer) for tokens, answer in trace.get("probes") or ()},
+        answer=answer if trace.get("finish_reason") != "length" else None,
+        probes={int(tokens): probe for tokens, probe in trace.get("probes") or ()},
         confidences=tuple(confidences) if confidences else None,
         text=trace.get("text"),
     )

@@ -20,6 +20,7 @@ from reasonprune.answers import AnswerClasses, MathChecker
 from reasonprune.context import RequestContext, current_request
 from reasonprune.engine.live import LiveRace, RaceRequest
 from reasonprune.engine.outputs import deltas, merged
+from reasonprune.engine.probe import Prober
 from reasonprune.metrics import METRICS
 from reasonprune.options import ParallelProbeOptions, PolicyOptions
 from reasonprune.parallel.driver import Driver, Outcome
@@ -28,7 +29,6 @@ from reasonprune.parallel.policies import build
 logger = logging.getLogger(__name__)
 
 SEED_WORKER = "reasonprune.engine.worker.CPUWorker"
-FORCE = "\n\nThe final answer is \\boxed{"
 
 
 class RaceClient:
@@ -38,7 +38,9 @@ class RaceClient:
         self._inner = inner
         self._checker = MathChecker()
         parallel = inner.vllm_config.parallel_config
-        self._seeds_are_safe = inner.vllm_config.device_config.device_type != "cpu" or parallel.worker_cls == SEED_WORKER
+        self._seeds_are_safe = (
+            inner.vllm_config.device_config.device_type != "cpu" or parallel.worker_cls == SEED_WORKER
+        )
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -58,7 +60,9 @@ class RaceClient:
         if self._seeds_are_safe or getattr(params, "seed", None) is None:
             return params
         if context := current_request.get():
-            context.account.notes["seed"] = f"dropped: not safe on this CPU worker; start with --worker-cls {SEED_WORKER}"
+            context.account.notes["seed"] = (
+                f"dropped: not safe on this CPU worker; start with --worker-cls {SEED_WORKER}"
+            )
         logger.warning("A request's seed was dropped: it can end vLLM's CPU engine. Use --worker-cls %s.", SEED_WORKER)
         params = params.clone()
         params.seed = None
@@ -118,7 +122,9 @@ class RaceClient:
             outcome = await Driver(policy, race, choices).run()
             if outcome.failure:
                 METRICS.failures.labels(parallel.policy).inc()
-                account.skip("parallel", f"the policy {parallel.policy} failed ({outcome.failure}); answered with one trace")
+                account.skip(
+                    "parallel", f"the policy {parallel.policy} failed ({outcome.failure}); answered with one trace"
+                )
             if params.output_kind == RequestOutputKind.DELTA:
                 async for output in deltas(race, outcome, request_id):
                     yield output
@@ -143,7 +149,9 @@ class RaceClient:
     def _race_request(
         self, parallel: PolicyOptions, prompt: Any, params: SamplingParams, request_id: str, options: dict[str, Any]
     ) -> RaceRequest:
-        probes = isinstance(parallel, ParallelProbeOptions)
+        prober = None
+        if isinstance(parallel, ParallelProbeOptions):
+            prober = Prober.of(self._inner.get_tokenizer(), parallel.probe_tokens)
         return RaceRequest(
             prompt=prompt,
             params=params,
@@ -151,13 +159,8 @@ class RaceClient:
             generate_options=options,
             answer=parallel.answer,
             streaming=params.output_kind == RequestOutputKind.DELTA,
-            force=self._encoded(FORCE) if probes else ((), ""),
-            force_thinking=self._encoded("\n</think>" + FORCE) if probes else ((), ""),
-            probe_tokens=parallel.probe_tokens if isinstance(parallel, ParallelProbeOptions) else 0,
+            prober=prober,
         )
-
-    def _encoded(self, text: str) -> tuple[tuple[int, ...], str]:
-        return tuple(self._inner.get_tokenizer().encode(text, add_special_tokens=False)), text
 
 
 def _unsuitable(parallel: PolicyOptions, prompt: Any, params: SamplingParams) -> str | None:

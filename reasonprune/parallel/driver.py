@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from reasonprune.errors import EngineError
+from reasonprune.errors import EngineError, PoolError
 from reasonprune.parallel.protocol import Action, Decide, Event, Failed, Finished, Policy, Probe, Prune, Spawn
 from reasonprune.parallel.race import Race
 
@@ -57,6 +57,7 @@ class Driver:
 
         Raises:
             EngineError: the engine is gone.
+            PoolError: recorded traces lack what the policy asks for.
         """
         self._consult(self._policy.begin)
         while self._decision is None:
@@ -91,7 +92,7 @@ class Driver:
             for action in ask():
                 if self._decision is None:
                     self._apply(action)
-        except EngineError:
+        except (EngineError, PoolError):
             raise
         except Exception as error:
             logger.exception("The policy failed; the request goes on without it.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import comb
@@ -49,19 +48,20 @@ class Ballot:
             return 0.0
         return beats_runner_up(counts[0], counts[1] if len(counts) > 1 else 0)
 
-    def decide(self, reason: str, also: Iterable[int] = (), weight_of: dict[int, float] | None = None) -> Decide:
-        """The majority's decision. Traces are ranked by the weight of their answer, then as they came in; `also`
-        follow as a last resort. Where nobody gave an answer, the first to finish is chosen and the reason says so.
+    def decide(self, reason: str) -> Decide:
+        """The majority's decision. Traces are ranked by the place of their answer, then by weight, then as they came
+        in. Where nobody gave an answer, the first to finish is chosen and the reason says so.
         """
         votes = self.votes
-        own = weight_of or {}
+        places = {answer: place for place, answer in enumerate(votes)}
 
         def standing(trace: int) -> tuple[float, float]:
             answer = self.answers[trace]
-            return (-votes[answer] if answer is not None else 1.0, -own.get(trace, 0.0))
+            return (places[answer], -self.weights[trace]) if answer is not None else (len(places), 0.0)
 
-        ranking = sorted(self.answers, key=standing)
-        if not votes:
+        ranking = tuple(sorted(self.answers, key=standing))
+        if not ranking:
+            reason = f"{reason}; no trace finished"
+        elif not votes:
             reason = f"{reason}; no trace gave an answer that could be found, so the first to finish is returned"
-        leader = next(iter(votes), None)
-        return Decide((*ranking, *(trace for trace in also if trace not in self.answers)), reason, leader, votes)
+        return Decide(ranking, reason, next(iter(votes), None), votes)

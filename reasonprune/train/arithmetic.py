@@ -8,6 +8,7 @@ differ in both, as those of a large reasoning model do.
 from __future__ import annotations
 
 import random
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Literal
 
@@ -93,21 +94,21 @@ class _Writer:
         """Splits a product by the places of its left factor; sums stay whole."""
         if op != "*" or left < 10:
             return self.direct(op, left, right)
-        total, parts, running = 0, [], []
+        total, parts = 0, list[str]()
         digits = str(left)
         for place, digit in enumerate(digits):
             if digit == "0":
                 continue
             piece = int(digit) * 10 ** (len(digits) - place - 1)
             product = self.compute("*", piece, right)
+            first = not parts
             parts.append(f"{piece}*{right}={product}")
-            if running:
+            if not first:
                 total_next = self.compute("+", total, product)
                 parts.append(f"{total}+{product}={total_next}")
                 total = total_next
             else:
                 total = product
-            running.append(product)
         return f"{left}*{right}: {', '.join(parts)}, so {left}*{right}={total}.", total
 
     def chain(self, problem: Problem, write: str) -> tuple[list[str], int]:
@@ -133,11 +134,12 @@ def sample_solution(rng: random.Random, problem: Problem, slip_rate: float, styl
     return f"<think>\n{thought}\n</think>\n\nThe answer is \\boxed{{{value}}}."
 
 
-def sample_problems(seed: int, count: int) -> list[Problem]:
-    """`count` distinct problems, the levels in turn, the same for the same seed."""
+def sample_problems(seed: int, count: int, unlike: Container[str] = ()) -> list[Problem]:
+    """`count` distinct problems whose questions are not in `unlike`; the levels in turn, the same for the same seed."""
     rng = random.Random(seed)
     seen: dict[str, Problem] = {}
     while len(seen) < count:
         problem = sample_problem(rng, LEVELS[len(seen) % len(LEVELS)])
-        seen.setdefault(problem.question, problem)
+        if problem.question not in unlike:
+            seen.setdefault(problem.question, problem)
     return list(seen.values())

@@ -7,6 +7,7 @@ from `arithmetic.py`; nothing else goes in.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import random
@@ -21,7 +22,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from reasonprune.train.arithmetic import sample_problem, sample_solution
+from reasonprune.train.arithmetic import sample_problem, sample_problems, sample_solution
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +32,7 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 IGNORED = -100
+TEST_SEED = 10_000
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,10 @@ def build_tokenizer(seed: int, vocab_size: int = 512) -> PreTrainedTokenizerFast
     tokenizer.decoder = decoders.ByteLevel()
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size - 2, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=vocab_size - 2,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     tokenizer.train_from_iterator(corpus, trainer)
     # Plain added tokens: skip_special_tokens must not remove them, reasoning parsers look for them in the text.
@@ -96,34 +101,65 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     return model
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, config: TrainConfig) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless (input ids, labels), both [batch, length]; of similar lengths within a batch, prompts not trained on."""
+Row = tuple[list[int], list[int]]
+CHUNK = 2048  # problems drawn at a time, to be grouped by length
+
+
+def groups_of_rows(
+    tokenizer: PreTrainedTokenizerFast, config: TrainConfig, seen: set[str] | None = None
+) -> Iterator[list[Row]]:
+    """Endless groups of (prompt ids, solution ids) of similar lengths, the same for the same seed.
+
+    `seen` collects the questions that were drawn.
+    """
     rng = random.Random(config.seed + 1)
     while True:
         examples = []
-        for _ in range(2048):
+        for _ in range(CHUNK):
             problem = sample_problem(rng)
+            if seen is not None:
+                seen.add(problem.question)
             messages = [{"role": "user", "content": problem.question}]
             prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
             examples.append((prompt, sample_solution(rng, problem, config.slip_rate) + tokenizer.eos_token))
-        prompts = tokenizer([p for p, _ in examples], add_special_tokens=False)["input_ids"]
-        replies = tokenizer([r for _, r in examples], add_special_tokens=False)["input_ids"]
+        prompts = tokenizer([prompt for prompt, _ in examples], add_special_tokens=False)["input_ids"]
+        replies = tokenizer([reply for _, reply in examples], add_special_tokens=False)["input_ids"]
         rows = sorted(zip(prompts, replies, strict=True), key=lambda row: len(row[0]) + len(row[1]))
-        groups: list[list[tuple[list[int], list[int]]]] = [[]]
+        groups: list[list[Row]] = [[]]
         for row in rows:
             if (len(groups[-1]) + 1) * (len(row[0]) + len(row[1])) > config.batch_tokens:
                 groups.append([])
             groups[-1].append(row)
         rng.shuffle(groups)
-        for group in groups:
-            width = max(len(p) + len(r) for p, r in group)
-            ids = torch.full((len(group), width), tokenizer.pad_token_id)
-            labels = torch.full((len(group), width), IGNORED)
-            for i, (prompt_ids, reply_ids) in enumerate(group):
-                row = torch.tensor(prompt_ids + reply_ids)
-                ids[i, : len(row)] = row
-                labels[i, len(prompt_ids) : len(row)] = row[len(prompt_ids) :]
-            yield ids, labels
+        yield from groups
+
+
+def batches(tokenizer: PreTrainedTokenizerFast, config: TrainConfig) -> Iterator[tuple[Tensor, Tensor]]:
+    """Endless (input ids, labels), both [batch, length]; prompts and padding are not trained on."""
+    return (_padded(group, tokenizer.pad_token_id) for group in groups_of_rows(tokenizer, config))
+
+
+def write_test_problems(out: Path, tokenizer: PreTrainedTokenizerFast, config: TrainConfig, count: int = 1000) -> None:
+    """`test.jsonl`: problems of all levels in turn that training never saw."""
+    seen: set[str] = set()
+    for _ in itertools.islice(groups_of_rows(tokenizer, config, seen), config.steps + CHUNK):
+        pass
+    problems = sample_problems(config.seed + TEST_SEED, count, unlike=seen)
+    with (out / "test.jsonl").open("w", encoding="utf-8") as file:
+        for problem in problems:
+            row = {"question": problem.question, "gold": str(problem.answer), "level": problem.level}
+            file.write(json.dumps(row) + "\n")
+
+
+def _padded(group: list[Row], pad: int) -> tuple[Tensor, Tensor]:
+    width = max(len(prompt) + len(reply) for prompt, reply in group)
+    ids = torch.full((len(group), width), pad)
+    labels = torch.full((len(group), width), IGNORED)
+    for i, (prompt, reply) in enumerate(group):
+        row = torch.tensor(prompt + reply)
+        ids[i, : len(row)] = row
+        labels[i, len(prompt) : len(row)] = row[len(prompt) :]
+    return ids, labels
 
 
 def learning_rate_at(step: int, config: TrainConfig) -> float:
@@ -167,6 +203,7 @@ def train(out: Path, config: TrainConfig) -> None:
         if step % 500 == 499:
             save(out, model, tokenizer, config, trained_tokens, smooth, time.monotonic() - started)
     save(out, model, tokenizer, config, trained_tokens, smooth or math.nan, time.monotonic() - started)
+    write_test_problems(out, tokenizer, config)
 
 
 def save(

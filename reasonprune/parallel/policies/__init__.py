@@ -12,7 +12,7 @@ from reasonprune.parallel.policies.deepconf import DeepConf
 from reasonprune.parallel.policies.esc import Esc
 from reasonprune.parallel.policies.parallel_probe import ParallelProbe
 from reasonprune.parallel.policies.self_consistency import SelfConsistency
-from reasonprune.parallel.protocol import Policy, Spawn
+from reasonprune.parallel.protocol import Policy
 
 POLICIES: dict[str, Callable[[Any], Policy]] = {
     "self_consistency": SelfConsistency,
@@ -29,9 +29,4 @@ def build(options: PolicyOptions) -> Policy:
     return POLICIES[options.policy](options)
 
 
-def first_wave(options: PolicyOptions) -> int:
-    """Traces that a policy starts at once: what it asks of the engine before any has finished."""
-    return sum(isinstance(action, Spawn) for action in build(options).begin())
-
-
-__all__ = ["POLICIES", "build", "first_wave"]
+__all__ = ["POLICIES", "build"]

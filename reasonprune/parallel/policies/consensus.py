@@ -16,8 +16,8 @@ from reasonprune.parallel.votes import Ballot
 class Consensus:
     """`start` traces at once; decided when the leader is safe, at the latest by the lead when a quorum has ended.
 
-    From half of the first wave on, every trace that ends in a tie brings in another one, up to n. Beyond the quorum more
-    samples buy tokens and time, hardly accuracy: what leaves seven traces divided is mostly beyond the model.
+    From half of the first wave on, every trace that ends in a tie brings in another one, up to n. Beyond the quorum
+    more samples buy tokens and time, hardly accuracy: what leaves seven traces divided is mostly beyond the model.
     """
 
     signals = Signals()
@@ -26,7 +26,7 @@ class Consensus:
         self._options = options
         self._ballot = Ballot()
         self._started = options.first_wave
-        self._quorum = ceil(options.quorum * options.first_wave)
+        self._quorum = ceil(round(options.quorum * options.first_wave, 9))
         self._ended = 0
 
     def begin(self) -> list[Action]:

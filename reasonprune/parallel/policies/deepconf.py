@@ -105,13 +105,10 @@ class DeepConf:
         votes = self._ballot.votes
         total = sum(votes.values())
         if total and next(iter(votes.values())) / total >= self._options.threshold:
-            return [self._decide(f"leader holds {next(iter(votes.values())) / total:.0%} of the weighted vote")]
+            return [self._ballot.decide(f"leader holds {next(iter(votes.values())) / total:.0%} of the weighted vote")]
         return actions
-
-    def _decide(self, reason: str) -> Decide:
-        return self._ballot.decide(reason, weight_of=self._ballot.weights)
 
     def conclude(self) -> Decide:
         never_full = all(window.lowest is None for window in self._windows.values())
         note = f"; no trace filled a window of {self._options.window} tokens, so none could be stopped"
-        return self._decide(f"all traces ended{note if never_full else ''}")
+        return self._ballot.decide(f"all traces ended{note if never_full else ''}")

@@ -11,7 +11,6 @@ from reasonprune.parallel.protocol import (
     Action,
     Decide,
     Event,
-    Failed,
     Finished,
     Grew,
     Probe,

@@ -1,0 +1,162 @@
+"""`reasonprune record`: real traces of a model on a dataset, to replay policies on. Resumable question by question."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from reasonprune.answers import extract_answer
+from reasonprune.bench.dataset import Question, read_dataset
+from reasonprune.errors import PoolError
+
+TOP_LOGPROBS = 20
+PROBE_TOKENS = 16
+
+
+@dataclass(frozen=True)
+class RecordConfig:
+    """`probe_every`: force an answer every so many tokens, 0 never. `concurrency`: questions under way at once."""
+
+    model: str
+    n: int
+    temperature: float
+    top_p: float
+    max_tokens: int
+    probe_every: int
+    seed: int
+    concurrency: int = 4
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        return {key: value for key, value in asdict(self).items() if key not in ("model", "n", "concurrency")}
+
+
+def record_pool(
+    dataset: Path, config: RecordConfig, out: Path, limit: int | None, progress: Callable[[int, int], None]
+) -> None:
+    """Append the questions that `out` does not hold yet, one JSON line each, whole lines only.
+
+    Raises:
+        PoolError: the dataset or what is in `out` cannot be used, or was recorded with other settings.
+    """
+    questions = read_dataset(dataset, limit)
+    done = _recorded(out, config)
+    todo = [(i, question) for i, question in enumerate(questions) if question.question not in done]
+    progress(len(questions) - len(todo), len(questions))
+    if todo:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        asyncio.run(_record(todo, len(questions), config, out, progress))
+
+
+def _recorded(out: Path, config: RecordConfig) -> set[str]:
+    """Questions already in `out`; a half-written last line (an interrupted run) is cut off."""
+    if not out.exists():
+        return set()
+    text = out.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    if len(whole) < len(text):
+        out.write_text(whole, encoding="utf-8")
+    try:
+        rows = [json.loads(line) for line in whole.splitlines()]
+        for row in rows:
+            if (row["model"], row["sampling"]) != (config.model, config.sampling) or len(row["traces"]) != config.n:
+                raise PoolError(
+                    f"{out} was recorded with model {row['model']}, n {len(row['traces'])}, {row['sampling']};"
+                    " use the same settings or another --out."
+                )
+        return {row["question"] for row in rows}
+    except (ValueError, KeyError, TypeError) as error:
+        raise PoolError(f"{out} exists and is not a pool of ours ({error}); choose another --out.") from None
+
+
+async def _record(
+    todo: list[tuple[int, Question]],
+    total: int,
+    config: RecordConfig,
+    out: Path,
+    progress: Callable[[int, int], None],
+) -> None:
+    from reasonprune.engine.offline import open_engine
+
+    gate = asyncio.Semaphore(config.concurrency)
+    done = total - len(todo)
+    async with open_engine(config.model) as engine:
+        with out.open("a", encoding="utf-8") as file:
+
+            async def one(index: int, question: Question) -> None:
+                nonlocal done
+                async with gate:
+                    row = await _question(engine, index, question, config)
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                file.flush()
+                done += 1
+                progress(done, total)
+
+            async with asyncio.TaskGroup() as group:
+                for index, question in todo:
+                    group.create_task(one(index, question))
+
+
+async def _question(engine: Any, index: int, question: Question, config: RecordConfig) -> dict[str, Any]:
+    from reasonprune.engine.offline import chat_prompt
+
+    prompt = chat_prompt(engine, question.question, config.model)
+    traces = await asyncio.gather(*(_trace(engine, prompt, index, k, config) for k in range(config.n)))
+    return {
+        "question": question.question,
+        "gold": question.gold,
+        "prompt_token_ids": prompt["prompt_token_ids"],
+        "model": config.model,
+        "sampling": config.sampling,
+        "traces": traces,
+    }
+
+
+async def _trace(engine: Any, prompt: dict[str, Any], index: int, k: int, config: RecordConfig) -> dict[str, Any]:
+    from reasonprune.engine.offline import sampling
+
+    seed = config.seed + 1_000_003 * index + k
+    params = sampling(config.temperature, config.top_p, config.max_tokens, seed, logprobs=TOP_LOGPROBS)
+    final = None
+    async for output in engine.generate(prompt, params, f"{index}-{k}"):
+        final = output.outputs[0]
+    assert final is not None, "the engine ends every request with an output"
+    token_ids = list(final.token_ids)
+    rows = final.logprobs or []
+    return {
+        "text": final.text,
+        "token_ids": token_ids,
+        "logprobs": [round(row[token].logprob, 4) for row, token in zip(rows, token_ids, strict=True)],
+        "confidences": [round(_confidence(row), 3) for row in rows],
+        "answer": extract_answer(final.text),
+        "finish_reason": final.finish_reason,
+        "probes": await _probes(engine, prompt, token_ids, f"{index}-{k}", config),
+    }
+
+
+def _confidence(row: Any) -> float:
+    """DeepConf's token confidence: the negative mean log-probability of the 20 likeliest tokens."""
+    likeliest = [entry.logprob for entry in row.values() if (entry.rank or 0) <= TOP_LOGPROBS]
+    return -sum(likeliest) / len(likeliest)
+
+
+async def _probes(
+    engine: Any, prompt: dict[str, Any], token_ids: list[int], name: str, config: RecordConfig
+) -> list[list[Any]]:
+    """`[tokens, answer]` at every `probe_every` tokens; the prefix is in the engine's cache."""
+    if not config.probe_every:
+        return []
+    from reasonprune.engine.probe import Prober
+
+    tokenizer = engine.get_tokenizer()
+    prober = Prober.of(tokenizer, PROBE_TOKENS)
+    probes = []
+    for at in range(config.probe_every, len(token_ids), config.probe_every):
+        head = tokenizer.decode(token_ids[:at])
+        forced = await prober.force(engine, prompt, token_ids[:at], head, f"{name}-probe{at}", {})
+        probes.append([at, forced.answer])
+    return probes

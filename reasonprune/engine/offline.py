@@ -1,0 +1,68 @@
+"""A vLLM engine in this process, for recording and live benchmarks; the same `AsyncLLM` that the server runs on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from vllm import AsyncEngineArgs, SamplingParams
+from vllm.platforms import current_platform
+from vllm.sampling_params import RequestOutputKind
+from vllm.v1.engine.async_llm import AsyncLLM
+
+from reasonprune.engine.vllm import SEED_WORKER
+from reasonprune.models import resolve
+
+QUESTION_TEMPLATE = "{question}"
+MATHS_TEMPLATE = "{question}\nPlease reason step by step, and put your final answer within \\boxed{{}}."
+
+
+@asynccontextmanager
+async def open_engine(model: str, **overrides: Any) -> AsyncIterator[AsyncLLM]:
+    """The engine for `model` (short name, path or hub id), shut down at the end.
+
+    `overrides` are engine arguments. On a CPU: our worker, small blocks, no compilation, two GiB of KV cache.
+    """
+    arguments: dict[str, Any] = {"model": resolve(model).path, "disable_log_stats": True, "enable_log_requests": False}
+    if current_platform.is_cpu():
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+        os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")
+        arguments |= {
+            "worker_cls": SEED_WORKER,
+            "enforce_eager": True,
+            "block_size": 32,
+            "kv_cache_memory_bytes": 2 << 30,
+        }
+    engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**(arguments | overrides)))
+    try:
+        yield engine
+    finally:
+        engine.shutdown()
+        await asyncio.sleep(0.1)  # lets the output handler see the end before the loop closes
+
+
+def chat_prompt(engine: Any, question: str, name: str) -> dict[str, Any]:
+    """The token prompt of one user turn in the model's own chat template.
+
+    TinyReasoner takes its problem as it is; all other models are told to reason and to box the answer.
+    """
+    template = QUESTION_TEMPLATE if name == "tiny" else MATHS_TEMPLATE
+    messages = [{"role": "user", "content": template.format(question=question)}]
+    ids = engine.get_tokenizer().apply_chat_template(
+        messages, add_generation_prompt=True, tokenize=True, return_dict=True
+    )
+    return {"type": "token", "prompt_token_ids": list(ids["input_ids"])}
+
+
+def sampling(temperature: float, top_p: float, max_tokens: int, seed: int | None, **more: Any) -> SamplingParams:
+    return SamplingParams(
+        temperature=temperature,
+        top_p=top_p,
+        max_tokens=max_tokens,
+        seed=seed,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+        **more,
+    )

@@ -1,0 +1,95 @@
+import pytest
+
+from reasonprune.api.request import prepare, refuse_elsewhere
+from reasonprune.errors import RequestError, UnknownModelError, UnsupportedError
+from reasonprune.options import Options, Settings
+
+SERVED = ["demo", "org/model", "odd@name"]
+DEFAULT = {"parallel": {"n": 4}}
+
+
+def settings(**values) -> Settings:
+    return Settings.model_validate(values)
+
+
+@pytest.mark.parametrize("server", [{}, {"effort": "off"}, {"presets": {"fast": {"effort": "low"}}}])
+@pytest.mark.parametrize("model", ["demo", "odd@name", "unknown", "unknown@fast", "demo@", None, 3])
+def test_nothing_asked_for_is_nothing_prepared(server, model):
+    if model == "demo@":
+        with pytest.raises(UnknownModelError):  # a preset without a name
+            prepare({"model": model}, settings(**server), SERVED)
+    else:
+        assert prepare({"model": model, "messages": []}, settings(**server), SERVED) is None
+
+
+def test_the_field_is_taken_out_and_the_rest_left_alone():
+    body = {"model": "demo", "messages": [1], "vendor": {"x": 1}, "reasonprune": {"effort": "low"}}
+    prepared = prepare(body, settings(), SERVED)
+    assert prepared.body == {"model": "demo", "messages": [1], "vendor": {"x": 1}}
+    assert prepared.context.options.parallel.n == 4
+    assert "reasonprune" in body
+
+
+def test_an_empty_field_asks_for_the_account_alone():
+    for field in ({}, None):
+        prepared = prepare({"model": "demo", "reasonprune": field}, settings(), SERVED)
+        assert prepared.context.options == Options()
+
+
+def test_the_default_of_the_server_applies_unasked():
+    assert prepare({"model": "demo"}, settings(**DEFAULT), SERVED).context.options.parallel.n == 4
+    assert prepare({"model": "demo"}, settings(effort="low"), SERVED).context.options.parallel.n == 4
+
+
+@pytest.mark.parametrize("model", ["demo", "org/model", "odd@name"])
+def test_a_preset_is_chosen_behind_the_model(model):
+    prepared = prepare({"model": f"{model}@fast"}, settings(presets={"fast": DEFAULT}), SERVED)
+    assert prepared.body == {"model": model}
+    assert prepared.context.options.parallel.n == 4
+
+
+def test_an_unknown_preset():
+    with pytest.raises(UnknownModelError, match="The preset 'slow' does not exist") as caught:
+        prepare({"model": "demo@slow"}, settings(presets={"fast": DEFAULT}), SERVED)
+    assert caught.value.param == "model"
+
+
+CONFLICTS = [
+    ({"n": 5}, "n", "n is 5, but reasonprune.parallel.n allows 4 traces"),
+    ({"use_beam_search": True}, "use_beam_search", "drop one of them"),
+    ({"prompt": ["a", "b"]}, "prompt", "prompt holds 2 prompts"),
+    ({"prompt": [[1], [2], [3]]}, "prompt", "prompt holds 3 prompts"),
+]
+
+
+@pytest.mark.parametrize(("fields", "param", "message"), CONFLICTS)
+def test_what_cannot_be_combined_is_refused_where_it_was_asked_for(fields, param, message):
+    with pytest.raises(RequestError, match=message) as caught:
+        prepare({"model": "demo", **fields, "reasonprune": DEFAULT}, settings(), SERVED)
+    assert caught.value.param == param
+
+
+@pytest.mark.parametrize(("fields", "param", "message"), CONFLICTS)
+def test_the_default_of_the_server_gives_way(fields, param, message):
+    prepared = prepare({"model": "demo", **fields}, settings(**DEFAULT), SERVED)
+    assert prepared.body == {"model": "demo", **fields}
+    assert prepared.context.options.parallel is None
+    (skipped,) = prepared.context.account.not_applied
+    assert skipped["technique"] == "parallel"
+    assert message in skipped["reason"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"n": 4}, {"n": None}, {"n": "5"}, {"prompt": "a"}, {"prompt": ["a"]}, {"prompt": [1, 2]}, {"prompt": [[1, 2]]}],
+)
+def test_what_can_be_combined(fields):
+    prepared = prepare({"model": "demo", **fields, "reasonprune": DEFAULT}, settings(), SERVED)
+    assert prepared.context.options.parallel.n == 4
+
+
+def test_other_routes_are_refused_by_name():
+    error = refuse_elsewhere("/v1/embeddings")
+    assert isinstance(error, UnsupportedError)
+    assert error.param == "reasonprune"
+    assert "not supported on /v1/embeddings; use /v1/chat/completions and /v1/completions" in error.message

@@ -1,0 +1,183 @@
+"""What holds of every policy, whatever the traces do."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasonprune.accounting import Account
+from reasonprune.engine.pool import RecordedTrace
+from reasonprune.options import (
+    POLICY_OPTIONS,
+    AdaptiveConsistencyOptions,
+    ConsensusOptions,
+    DeepConfOptions,
+    EscOptions,
+    ParallelProbeOptions,
+    PolicyOptions,
+    SelfConsistencyOptions,
+)
+from reasonprune.parallel.policies import POLICIES, build
+from reasonprune.parallel.protocol import Spawn
+
+MOST = 8
+EVERY = 16
+answers = st.sampled_from([None, "1", "1", "2", "3"])
+sizes = st.integers(1, MOST)
+shares = st.floats(0.51, 0.99)
+options_of_any_policy = st.one_of(
+    st.builds(SelfConsistencyOptions, n=sizes),
+    st.builds(AdaptiveConsistencyOptions, n=sizes, threshold=shares),
+    st.builds(EscOptions, n=sizes, window=st.integers(2, 4)),
+    st.builds(
+        DeepConfOptions,
+        n=sizes,
+        mode=st.sampled_from(["low", "high"]),
+        warmup=st.integers(1, MOST),
+        window=st.integers(1, 64),
+        threshold=shares,
+    ),
+    st.builds(
+        ParallelProbeOptions,
+        n=sizes,
+        every=st.just(EVERY),
+        stable=st.integers(1, 4),
+        patience=st.integers(1, 3),
+        warmup=st.integers(0, 3),
+    ),
+    st.builds(ConsensusOptions, n=sizes, start=st.none() | sizes, threshold=shares, quorum=st.floats(0.1, 1)),
+)
+
+
+@st.composite
+def recorded_traces(draw: st.DrawFn) -> RecordedTrace:
+    tokens = draw(st.integers(0, 100))
+    levels = draw(st.lists(st.floats(0.5, 20), min_size=1, max_size=4))
+    return RecordedTrace(
+        tokens,
+        draw(answers),
+        {at: draw(answers) for at in range(EVERY, tokens, EVERY)},
+        tuple(levels[i * len(levels) // tokens] for i in range(tokens)),
+    )
+
+
+pools = st.lists(recorded_traces(), min_size=MOST + 1, max_size=MOST + 1)
+failures = st.frozensets(st.integers(0, MOST), max_size=MOST)
+
+
+def test_every_option_class_has_a_policy():
+    assert POLICIES.keys() == POLICY_OPTIONS.keys()
+
+
+@given(options=options_of_any_policy, pool=pools, failing=st.just(frozenset()) | failures, cost=st.integers(0, 40))
+def test_every_race_is_sound(play, options: PolicyOptions, pool, failing, cost):
+    played = play(options, pool, probe_cost=cost, failing=failing)
+    outcome, race = played.outcome, played.race
+
+    assert outcome.failure is None
+    assert set(outcome.decision.ranking) <= set(played.started)
+    # One more than n only where none of the n is left to answer.
+    assert len(played.started) <= options.n or set(range(options.n)) <= failing
+
+    (kept,) = outcome.kept
+    assert [i for i, trace in outcome.traces.items() if trace.state == "running"] in ([], [kept])
+    assert outcome.traces[kept].state in ("running", "finished") or outcome.decision.forced
+
+    running, stopped = set(), set()
+    for kind, what in race.notes:
+        if kind == "start":
+            running.add(what)
+            assert len(running) <= options.most_at_once
+        elif kind == "stop":
+            running.remove(what)
+            stopped.add(what)
+        else:
+            assert what.trace not in stopped
+            if type(what).__name__ in ("Finished", "Failed"):
+                running.remove(what.trace)
+
+
+@given(options=options_of_any_policy, pool=pools, cost=st.integers(0, 40))
+def test_tokens_add_up(play, options: PolicyOptions, pool, cost):
+    outcome, race = (played := play(options, pool, probe_cost=cost)).outcome, played.race
+    tokens = {i: race.tokens(i) for i in outcome.traces}
+    for i, trace in outcome.traces.items():
+        assert tokens[i] <= pool[i].tokens
+        assert trace.state != "finished" or tokens[i] == pool[i].tokens
+        assert trace.state != "finished" or trace.answer == pool[i].answer
+    assert race.probe_tokens == outcome.probes * cost
+
+    account = Account()
+    account.record_parallel(options.policy, options.n, outcome, tokens, race.probe_tokens)
+    assert account.generated == sum(tokens.values()) + race.probe_tokens
+    assert account.parallel["started"] == len(played.started)
+
+
+@given(options=options_of_any_policy, pool=pools, failing=failures)
+def test_the_same_traces_give_the_same_race(play, options: PolicyOptions, pool, failing):
+    first, second = (play(options, pool, failing=failing) for _ in range(2))
+    assert first.outcome == second.outcome
+    assert first.race.notes == second.race.notes
+
+
+@given(options=options_of_any_policy, pool=pools)
+def test_the_trace_returned_gives_the_answer_decided(play, options: PolicyOptions, pool):
+    played = play(options, pool)
+    (kept,) = played.outcome.kept
+    if played.outcome.decision.forced or played.answer is None:
+        return
+    assert pool[kept].answer == played.answer
+
+
+@given(options=options_of_any_policy, pool=pools, answer=st.sampled_from(["1", "2"]))
+def test_unanimous_traces_give_their_answer(play, options: PolicyOptions, pool, answer):
+    alike = [replace(trace, answer=answer, probes=dict.fromkeys(trace.probes, answer)) for trace in pool]
+    assert play(options, alike).answer == answer
+
+
+@given(options=options_of_any_policy, pool=pools, choices=st.integers(1, MOST))
+def test_n_choices_are_returned(play, options: PolicyOptions, pool, choices):
+    kept = play(options, [*pool, *pool], choices=choices).outcome.kept
+    assert len(set(kept)) == choices
+
+
+@given(n=sizes, pool=pools)
+def test_self_consistency_is_the_majority_of_finished_answers(play, n, pool):
+    played = play(SelfConsistencyOptions(n=n), pool)
+    counts = Counter(trace.answer for trace in pool[:n] if trace.answer is not None)
+    assert played.outcome.decision.votes == counts
+    assert counts[played.answer] == max(counts.values(), default=0)
+    assert set(played.states) == {"finished"}
+
+
+@pytest.mark.parametrize("policy", sorted(POLICY_OPTIONS))
+def test_where_nobody_answers_the_reason_says_so(play, policy):
+    pool = [RecordedTrace(tokens, None, {}, (1.0,) * tokens) for tokens in (40, 30, 50, 60)]
+    outcome = play(POLICY_OPTIONS[policy](n=3), pool).outcome
+    assert outcome.decision.answer is None
+    assert outcome.decision.votes == {}
+    assert "no trace gave an answer that could be found, so the first to finish is returned" in outcome.decision.reason
+    assert outcome.kept == ((0,) if policy == "adaptive_consistency" else (1,))
+
+
+@pytest.mark.parametrize("policy", sorted(POLICY_OPTIONS))
+def test_where_all_fail_a_new_trace_answers(play, policy):
+    pool = [RecordedTrace(10, "1", {}, (1.0,) * 10)] * 4
+    outcome = play(POLICY_OPTIONS[policy](n=3), pool, failing={0, 1, 2}).outcome
+    assert outcome.kept == (3,)
+    assert outcome.traces[3].state == "running"
+    assert "no trace finished" in outcome.decision.reason
+
+
+@pytest.mark.parametrize("policy", sorted(POLICY_OPTIONS))
+def test_a_single_trace_is_enough(play, policy):
+    played = play(POLICY_OPTIONS[policy](n=1), [RecordedTrace(10, "1", {}, (1.0,) * 10)])
+    assert (played.answer, played.states) == ("1", ["finished"])
+
+
+def test_policies_are_fresh_for_each_question():
+    options = ConsensusOptions(n=3)
+    assert build(options) is not build(options)
+    assert [build(options).begin() for _ in range(2)] == [[Spawn()] * 3] * 2

@@ -1,0 +1,58 @@
+"""Real servers on a real vLLM engine, started as a user starts them, shared by all tests of this folder."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+import pytest
+from server_process import COMMON, KEY, QUESTION, Server, ours, start, stop
+
+from reasonprune.models import resolve
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _needs_vllm() -> None:
+    if find_spec("vllm") is None:
+        pytest.skip("vLLM is not installed; run `make setup`")
+
+
+CONFIG = """
+[presets.vote]
+parallel = { policy = "self_consistency", n = 4 }
+
+[presets.quick]
+effort = "low"
+
+[server]
+max_n = 32
+max_live_traces = 48
+keep_alive_s = 0.05
+"""
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
+    config = folder / "reasonprune.toml"
+    config.write_text(CONFIG)
+    running = start(ours("--config", str(config), f"--api-key={KEY}"), folder / "server.log")
+    yield running
+    stop(running)
+
+
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """vLLM's own server on the same model, without anything of ours."""
+    model = resolve("tiny").path
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model]
+    names = ["--served-model-name=tiny", f"--api-key={KEY}"]
+    running = start([*command, *COMMON, *names], tmp_path_factory.mktemp("plain") / "server.log", VLLM_PLUGINS="")
+    yield running
+    stop(running)
+
+
+@pytest.fixture
+def body() -> dict[str, object]:
+    return {"model": "tiny", "messages": [{"role": "user", "content": QUESTION}], "max_tokens": 300}

@@ -1,0 +1,22 @@
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "vllm", "transformers", "sympy")
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "reasonprune",
+        "reasonprune.options",
+        "reasonprune.settings",
+        "reasonprune.parallel.policies",
+        "reasonprune.engine.replay",
+    ],
+)
+def test_importing_is_light(module):
+    code = f"import sys, {module}; print(*(name for name in {HEAVY} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == []

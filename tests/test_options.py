@@ -1,0 +1,71 @@
+import pytest
+from pydantic import ValidationError
+
+from reasonprune.docs import settings_table
+from reasonprune.options import (
+    DEFAULT_POLICY,
+    EFFORTS,
+    POLICY_OPTIONS,
+    AdaptiveConsistencyOptions,
+    ConsensusOptions,
+    DeepConfOptions,
+    EscOptions,
+    Options,
+    SelfConsistencyOptions,
+)
+
+
+@pytest.mark.parametrize("policy", sorted(POLICY_OPTIONS))
+def test_a_policy_is_chosen_by_name(policy):
+    parallel = Options.model_validate({"parallel": {"policy": policy, "n": 3}}).parallel
+    assert type(parallel) is POLICY_OPTIONS[policy]
+    assert (parallel.policy, parallel.n) == (policy, 3)
+
+
+def test_the_default_policy():
+    assert Options.model_validate({"parallel": {}}).parallel == POLICY_OPTIONS[DEFAULT_POLICY]()
+
+
+def test_options_are_taken_as_they_are():
+    assert Options(parallel=EscOptions(n=3)).parallel == EscOptions(n=3)
+
+
+def test_efforts_are_options_and_grow():
+    options = {effort: Options.model_validate(values) for effort, values in EFFORTS.items()}
+    assert options.pop("off").parallel is None
+    assert options["medium"].parallel == ConsensusOptions()
+    sizes = [options[effort].parallel.n for effort in ("low", "medium", "high")]
+    assert sizes == sorted(set(sizes))
+
+
+def test_sections_cannot_be_changed():
+    with pytest.raises(ValidationError, match="frozen"):
+        ConsensusOptions().n = 3
+
+
+@pytest.mark.parametrize(
+    ("options", "most"),
+    [
+        (SelfConsistencyOptions(n=9), 9),
+        (AdaptiveConsistencyOptions(n=9), 1),
+        (EscOptions(n=9, window=5), 5),
+        (EscOptions(n=3, window=5), 3),
+        (DeepConfOptions(n=64, warmup=16), 48),
+        (DeepConfOptions(n=20, warmup=16), 16),
+        (DeepConfOptions(n=8, warmup=16), 8),
+        (ConsensusOptions(n=64), 8),
+        (ConsensusOptions(n=64, start=12), 12),
+        (ConsensusOptions(n=4, start=12), 4),
+    ],
+)
+def test_most_traces_at_once(options, most):
+    assert options.most_at_once == most
+
+
+def test_every_setting_is_documented():
+    table = settings_table()
+    for policy, options in POLICY_OPTIONS.items():
+        for name in options.model_fields.keys() - {"policy", "n", "temperature", "answer"}:
+            assert f"| `parallel.{name}` ({policy}) |" in table
+    for name in ("effort", "parallel.n", "presets", "server.max_n"):
+        assert f"| `{name}` |" in table
