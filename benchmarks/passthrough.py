@@ -1,7 +1,7 @@
 """What reasonprune adds to requests that do not use it: throughput and time to first token against plain vLLM.
 
 Both servers run the same model with the same flags on this machine and take turns, round by round, so that whatever
-else the machine does meets both. Usage: `python benchmarks/passthrough.py --model tiny --json benchmarks/results/x.json`
+else the machine does meets both. Usage: `python benchmarks/passthrough.py --model tiny --json RESULT`
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ class Account:
     started_at: float = field(default_factory=time.perf_counter)
     generated: int = 0
     returned: int = 0
+    lost: int = 0  # of a technique that failed before it had an answer; part of `generated`
     probes: int = 0
     overhead_ms: float = 0.0
     notes: dict[str, str] = field(default_factory=dict)
@@ -47,7 +48,7 @@ class Account:
 
     @property
     def applied(self) -> list[str]:
-        return ["parallel"] if self.parallel is not None else []
+        return ["parallel"] if self.parallel is not None and self.parallel["policy_failure"] is None else []
 
     def record_parallel(self, policy: str, n: int, outcome: Outcome, tokens: dict[int, int], probe_tokens: int) -> None:
         """`tokens`: generated tokens by trace, those of stopped traces included."""

@@ -21,6 +21,8 @@ app.add_typer(bench_app, name="bench")
 app.add_typer(train_app, name="train")
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+Temperature = Annotated[float | None, typer.Option(help="unset: the model's own, else 0.8")]
+TopP = Annotated[float | None, typer.Option(help="unset: the model's own, else 0.95")]
 Out = Annotated[Path, typer.Option("--json", help="where the result goes")]
 Seed = Annotated[int, typer.Option(help="of everything random in this run")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="a policy's option as key=value; may be repeated")]
@@ -79,16 +81,17 @@ def record(
     n: Annotated[int, typer.Option(help="traces a question")],
     out: Annotated[Path, typer.Option(help="JSON Lines, one question a line; goes on where it stopped")],
     limit: Annotated[int | None, typer.Option(help="only the first questions")] = None,
-    temperature: float = 0.8,
-    top_p: float = 0.95,
+    temperature: Temperature = None,
+    top_p: TopP = None,
     max_tokens: int = 1024,
     probe_every: Annotated[int, typer.Option(help="force an answer every so many tokens; 0: never")] = 0,
     seed: Seed = 0,
 ) -> None:
     """Record real traces of a model on a dataset, to replay policies on."""
     from reasonprune.bench.record import RecordConfig, record_pool
+    from reasonprune.bench.sampling import sampling_of
 
-    config = RecordConfig(model, n, temperature, top_p, max_tokens, probe_every, seed)
+    config = RecordConfig(model, n, *sampling_of(model, temperature, top_p), max_tokens, probe_every, seed)
     with progress_bar() as progress:
         task = progress.add_task("recording", total=None)
         record_pool(dataset, config, out, limit, lambda done, total: progress.update(task, completed=done, total=total))
@@ -125,8 +128,8 @@ def bench_parallel_command(
     n: int = 16,
     limit: Annotated[int | None, typer.Option(help="only the first questions")] = None,
     concurrency: Annotated[int, typer.Option(help="questions under way at once")] = 1,
-    temperature: float = 0.8,
-    top_p: float = 0.95,
+    temperature: Temperature = None,
+    top_p: TopP = None,
     max_tokens: int = 1024,
     seed: Seed = 0,
     sets: Sets = None,
@@ -134,9 +137,10 @@ def bench_parallel_command(
     """Run a policy live on vLLM, question by question in turn with self-consistency at the same n."""
     from reasonprune.bench.live import LiveConfig, bench_live
     from reasonprune.bench.provenance import provenance, write
+    from reasonprune.bench.sampling import sampling_of
 
     options = policy_options(policy, n, sets or [])
-    config = LiveConfig(model, options, temperature, top_p, max_tokens, concurrency, seed)
+    config = LiveConfig(model, options, *sampling_of(model, temperature, top_p), max_tokens, concurrency, seed)
     with progress_bar() as progress:
         task = progress.add_task(policy, total=None)
         result = bench_live(data, config, limit, lambda done, total: progress.update(task, completed=done, total=total))
@@ -147,14 +151,13 @@ def bench_parallel_command(
 @train_app.command("tiny-reasoner")
 def train_tiny_reasoner(
     out: Annotated[Path, typer.Option(help="folder for weights, tokenizer and provenance")],
-    steps: Annotated[int | None, typer.Option(help="unset: as shipped")] = None,
+    begin_with: Annotated[Path | None, typer.Option(help="a folder saved after an earlier phase")] = None,
     seed: Seed = 0,
 ) -> None:
     """Train TinyReasoner from scratch on problems that are generated on the way."""
     from reasonprune.train.tiny_reasoner import TrainConfig, train
 
-    config = TrainConfig(seed=seed) if steps is None else TrainConfig(seed=seed, steps=steps)
-    train(out, config)
+    train(out, TrainConfig(seed=seed), begin_with)
 
 
 def policy_options(policy: str, n: int, sets: list[str]) -> Any:

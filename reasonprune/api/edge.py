@@ -29,11 +29,17 @@ KEEP_ALIVE = b": traces are competing\n\n"
 class Edge:
     """Reads the request field, sets the request's context, and writes the account into the response."""
 
-    def __init__(self, app: Any, settings: Settings, served: Callable[[Any], Collection[str]]) -> None:
+    def __init__(
+        self,
+        app: Any,
+        settings: Settings,
+        served: Callable[[Any], Collection[str]],
+        admission: Admission | None = None,
+    ) -> None:
         self._app = app
         self._settings = settings
         self._served = served
-        self._admission = Admission(settings.server.max_live_traces)
+        self._admission = admission or Admission(settings.server.max_live_traces)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "").removeprefix(scope.get("root_path", ""))

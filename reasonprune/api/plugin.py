@@ -15,8 +15,10 @@ from typing import Any
 
 import vllm
 
+from reasonprune.api.admission import Admission
 from reasonprune.api.edge import Edge
 from reasonprune.engine.vllm import RaceClient
+from reasonprune.metrics import METRICS
 from reasonprune.settings import load
 
 logger = logging.getLogger(__name__)
@@ -36,7 +38,9 @@ class EndpointPlugin:
         check_version(vllm.__version__)
         config = os.environ.get(CONFIG_VARIABLE)
         settings = load(Path(config) if config else None, os.environ, {})
-        app.add_middleware(Edge, settings=settings, served=served_models)
+        admission = Admission(settings.server.max_live_traces)
+        METRICS.live_traces.set_function(lambda: admission.live)
+        app.add_middleware(Edge, settings=settings, served=served_models, admission=admission)
 
     async def init_state(self, engine_client: Any, state: Any, args: Namespace) -> None:
         """Puts our client in the place of the engine's in every serving class that generates."""

@@ -15,6 +15,8 @@ GOLD_KEYS = ("gold", "answer", "final_answer")
 
 @dataclass(frozen=True)
 class Question:
+    """A question and its gold answer, both as text."""
+
     question: str
     gold: str
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from reasonprune.parallel.policies import build
 
 @dataclass(frozen=True)
 class LiveConfig:
+    """How a live run samples; `concurrency`: questions under way at once."""
+
     model: str
     options: PolicyOptions
     temperature: float
@@ -60,7 +63,9 @@ def bench_live(
     under load. `sequential_tokens` is the longest trace that was waited for.
     """
     questions = read_dataset(data, limit)
-    return asyncio.run(_bench(questions, config, progress))
+    result = asyncio.run(_bench(questions, config, progress))
+    gc.collect()  # vLLM's engine must be gone before the interpreter takes its modules apart
+    return result
 
 
 async def _bench(questions: list[Question], config: LiveConfig, progress: Callable[[int, int], None]) -> dict[str, Any]:

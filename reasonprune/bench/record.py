@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -50,6 +51,7 @@ def record_pool(
     if todo:
         out.parent.mkdir(parents=True, exist_ok=True)
         asyncio.run(_record(todo, len(questions), config, out, progress))
+        gc.collect()  # vLLM's engine must be gone before the interpreter takes its modules apart
 
 
 def _recorded(out: Path, config: RecordConfig) -> set[str]:

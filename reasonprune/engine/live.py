@@ -67,6 +67,7 @@ class LiveRace:
         self._began = time.perf_counter()
         self._error: BaseException | None = None
         self.probe_tokens = 0
+        self.answers_ms = 0.0  # spent on finding and comparing answers
         self.forced: dict[int, tuple[int, Forced]] = {}  # trace -> outputs before the probe, and what it gave
 
     @property
@@ -75,6 +76,11 @@ class LiveRace:
 
     def tokens(self, trace: int) -> int:
         return len(self._traces[trace].token_ids)
+
+    @property
+    def total_tokens(self) -> int:
+        """Generated so far, probes included."""
+        return sum(len(trace.token_ids) for trace in self._traces.values()) + self.probe_tokens
 
     def start(self, trace: int, temperature: float | None) -> None:
         params = self._trace_params(trace, temperature)
@@ -118,8 +124,10 @@ class LiveRace:
             trace.fresh.set()
         if trace.stopped:
             return
+        began = self.now
         found = extract_answer(trace.text, self._request.answer) if reason == "stop" else None
         answer = await self._classes.add_async(found) if found is not None else None
+        self.answers_ms += self.now - began
         self._events.put_nowait(Finished(index, self.tokens(index), answer, trace.confidences[trace.grown :]))
 
     def _take(self, index: int, trace: _Trace, output: RequestOutput) -> str | None:

@@ -92,11 +92,9 @@ class RaceClient:
             account.parallel = None
             account.skip("parallel", reason)
         async for output in self._inner.generate(prompt, params, request_id, **options):
-            if params.output_kind == RequestOutputKind.DELTA:
-                account.generated += sum(len(completion.token_ids) for completion in output.outputs)
-            else:
-                account.generated = sum(len(completion.token_ids) for completion in output.outputs)
-            account.returned = account.generated
+            tokens = sum(len(completion.token_ids) for completion in output.outputs)
+            account.returned = tokens + (account.returned if params.output_kind == RequestOutputKind.DELTA else 0)
+            account.generated = account.lost + account.returned
             yield output
 
     async def _race(
@@ -133,15 +131,19 @@ class RaceClient:
                 final = await merged(deltas(race, outcome, request_id))
                 await self._book(context, parallel, outcome, race)
                 yield final
+        except Exception:
+            account.lost = race.total_tokens
+            raise
         finally:
             await race.close()
 
     async def _book(self, context: RequestContext, parallel: PolicyOptions, outcome: Outcome, race: LiveRace) -> None:
-        await race.settled()
-        for trace in outcome.kept:
-            if outcome.traces[trace].state == "running":
-                outcome.traces[trace].state = "finished"
         with context.account.overhead():
+            await race.settled()
+            for trace in outcome.kept:
+                if outcome.traces[trace].state == "running":
+                    outcome.traces[trace].state = "finished"
+            context.account.overhead_ms += outcome.policy_ms + race.answers_ms
             tokens = {trace: race.tokens(trace) for trace in outcome.traces}
             context.account.record_parallel(parallel.policy, parallel.n, outcome, tokens, race.probe_tokens)
             METRICS.record(context.account)

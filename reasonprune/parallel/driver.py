@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from reasonprune.errors import EngineError, PoolError
@@ -36,8 +36,7 @@ class Outcome:
     traces: dict[int, Trace]
     decided_at: float
     failure: str | None = None
-    probes: int = 0
-    log: list[tuple[float, str]] = field(default_factory=list)
+    policy_ms: float = 0.0  # spent in the policy itself, in the race's units: 0 in replay
 
 
 class Driver:
@@ -50,7 +49,7 @@ class Driver:
         self._traces: dict[int, Trace] = {}
         self._decision: Decide | None = None
         self._failure: str | None = None
-        self._probes = 0
+        self._policy_ms = 0.0
 
     async def run(self) -> Outcome:
         """Run to the decision. Traces to be returned that have not finished go on running; all others are stopped.
@@ -71,7 +70,7 @@ class Driver:
             self._book(trace, event)
             self._consult(lambda event=event: self._policy.on(event))  # type: ignore[misc]
         kept = self._keep(self._decision)
-        return Outcome(self._decision, kept, self._traces, self._race.now, self._failure, self._probes)
+        return Outcome(self._decision, kept, self._traces, self._race.now, self._failure, self._policy_ms)
 
     @property
     def _running(self) -> list[int]:
@@ -88,6 +87,7 @@ class Driver:
             trace.state, trace.ended_at = "failed", self._race.now
 
     def _consult(self, ask: Callable[[], list[Action]]) -> None:
+        began = self._race.now
         try:
             for action in ask():
                 if self._decision is None:
@@ -97,6 +97,7 @@ class Driver:
         except Exception as error:
             logger.exception("The policy failed; the request goes on without it.")
             self._fall_back(f"{type(error).__name__}: {error}")
+        self._policy_ms += self._race.now - began
 
     def _apply(self, action: Action) -> None:
         if isinstance(action, Spawn):
@@ -105,7 +106,6 @@ class Driver:
             self._stop(action.trace, action.reason)
         elif isinstance(action, Probe):
             if self._traces[action.trace].state == "running":
-                self._probes += 1
                 self._race.probe(action.trace)
         else:
             if not set(action.ranking) <= self._traces.keys():

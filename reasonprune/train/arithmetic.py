@@ -8,7 +8,7 @@ differ in both, as those of a large reasoning model do.
 from __future__ import annotations
 
 import random
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +23,8 @@ LEVELS = (1, 2, 3, 4, 5)
 
 @dataclass(frozen=True)
 class Problem:
+    """A start number and what is done to it, from left to right; `level` 1 to 5 is its difficulty."""
+
     start: int
     operations: tuple[tuple[Operator, int], ...]
     level: int
@@ -81,10 +83,14 @@ class _Writer:
     def __init__(self, rng: random.Random, slip_rate: float) -> None:
         self._rng = rng
         self._slip_rate = slip_rate
+        self.slips = 0
 
     def compute(self, op: Operator, left: int, right: int) -> int:
         value = apply(op, left, right)
-        return slip(self._rng, value) if self._rng.random() < self._slip_rate else value
+        if self._rng.random() >= self._slip_rate:
+            return value
+        self.slips += 1
+        return slip(self._rng, value)
 
     def direct(self, op: Operator, left: int, right: int) -> tuple[str, int]:
         value = self.compute(op, left, right)
@@ -124,22 +130,41 @@ def sample_solution(rng: random.Random, problem: Problem, slip_rate: float, styl
     style = style or rng.choices(STYLES, STYLE_WEIGHTS)[0]
     writer = _Writer(rng, slip_rate)
     if style == "check":
-        first, guess = writer.chain(problem, "direct")
-        second, value = writer.chain(problem, "careful")
-        verdict = "It is the same." if guess == value else f"I had {guess}, now I have {value}."
-        steps = [*first, "Wait, let me check.", *second, verdict]
-    else:
-        steps, value = writer.chain(problem, style)
+        return _written(*_checked(writer, problem, *writer.chain(problem, "direct")))
+    return _written(*writer.chain(problem, style))
+
+
+def sample_hesitant_solution(rng: random.Random, problem: Problem, slip_rate: float) -> str:
+    """A solution that is checked more often when something went wrong: doubt makes a chain of thought long.
+
+    As with large reasoning models, traces that finish early are then right more often than those that finish late.
+    """
+    writer = _Writer(rng, slip_rate)
+    steps, value = writer.chain(problem, "careful" if rng.random() < 0.55 else "direct")
+    if rng.random() < (0.6 if writer.slips else 0.1):
+        steps, value = _checked(writer, problem, steps, value)
+    return _written(steps, value)
+
+
+def _checked(writer: _Writer, problem: Problem, steps: list[str], guess: int) -> tuple[list[str], int]:
+    again, value = writer.chain(problem, "careful")
+    verdict = "It is the same." if guess == value else f"I had {guess}, now I have {value}."
+    return [*steps, "Wait, let me check.", *again, verdict], value
+
+
+def _written(steps: list[str], value: int) -> str:
     thought = "\n\n".join(steps)
     return f"<think>\n{thought}\n</think>\n\nThe answer is \\boxed{{{value}}}."
 
 
-def sample_problems(seed: int, count: int, unlike: Container[str] = ()) -> list[Problem]:
+def sample_problems(
+    seed: int, count: int, levels: Sequence[int] = LEVELS, unlike: Container[str] = ()
+) -> list[Problem]:
     """`count` distinct problems whose questions are not in `unlike`; the levels in turn, the same for the same seed."""
     rng = random.Random(seed)
     seen: dict[str, Problem] = {}
     while len(seen) < count:
-        problem = sample_problem(rng, LEVELS[len(seen) % len(LEVELS)])
+        problem = sample_problem(rng, levels[len(seen) % len(levels)])
         if problem.question not in unlike:
             seen.setdefault(problem.question, problem)
     return list(seen.values())

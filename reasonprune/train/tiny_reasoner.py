@@ -22,7 +22,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from reasonprune.train.arithmetic import sample_problem, sample_problems, sample_solution
+from reasonprune.train.arithmetic import sample_hesitant_solution, sample_problem, sample_problems, sample_solution
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,19 +33,31 @@ CHAT_TEMPLATE = (
 )
 IGNORED = -100
 TEST_SEED = 10_000
+TEST_LEVELS = (3, 4, 5)  # levels 1 and 2 are solved by every trace
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training. `slip_rate`: share of computations that the training data gets wrong."""
+
+    steps: int
+    learning_rate: float
+    slip_rate: float
+    hesitant: bool
+    warmup_steps: int = 200
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How TinyReasoner is trained. `slip_rate`: share of computations written down wrongly in the training data."""
+    """How TinyReasoner is trained: first to calculate, then to slip and to hesitate as larger models do."""
 
-    steps: int = 6000
+    phases: tuple[Phase, ...] = (
+        Phase(steps=6000, learning_rate=2e-3, slip_rate=0.02, hesitant=False),
+        Phase(steps=2000, learning_rate=5e-4, slip_rate=0.05, hesitant=True),
+    )
     batch_tokens: int = 4096
-    learning_rate: float = 2e-3
-    warmup_steps: int = 200
-    slip_rate: float = 0.02
     seed: int = 0
-    threads: int = 1
+    threads: int = 2
 
 
 def build_tokenizer(seed: int, vocab_size: int = 512) -> PreTrainedTokenizerFast:
@@ -106,13 +118,14 @@ CHUNK = 2048  # problems drawn at a time, to be grouped by length
 
 
 def groups_of_rows(
-    tokenizer: PreTrainedTokenizerFast, config: TrainConfig, seen: set[str] | None = None
+    tokenizer: PreTrainedTokenizerFast, phase: Phase, batch_tokens: int, seed: int, seen: set[str] | None = None
 ) -> Iterator[list[Row]]:
     """Endless groups of (prompt ids, solution ids) of similar lengths, the same for the same seed.
 
     `seen` collects the questions that were drawn.
     """
-    rng = random.Random(config.seed + 1)
+    rng = random.Random(seed)
+    write = sample_hesitant_solution if phase.hesitant else sample_solution
     while True:
         examples = []
         for _ in range(CHUNK):
@@ -121,30 +134,27 @@ def groups_of_rows(
                 seen.add(problem.question)
             messages = [{"role": "user", "content": problem.question}]
             prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-            examples.append((prompt, sample_solution(rng, problem, config.slip_rate) + tokenizer.eos_token))
+            examples.append((prompt, write(rng, problem, phase.slip_rate) + tokenizer.eos_token))
         prompts = tokenizer([prompt for prompt, _ in examples], add_special_tokens=False)["input_ids"]
         replies = tokenizer([reply for _, reply in examples], add_special_tokens=False)["input_ids"]
         rows = sorted(zip(prompts, replies, strict=True), key=lambda row: len(row[0]) + len(row[1]))
         groups: list[list[Row]] = [[]]
         for row in rows:
-            if (len(groups[-1]) + 1) * (len(row[0]) + len(row[1])) > config.batch_tokens:
+            if (len(groups[-1]) + 1) * (len(row[0]) + len(row[1])) > batch_tokens:
                 groups.append([])
             groups[-1].append(row)
         rng.shuffle(groups)
         yield from groups
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, config: TrainConfig) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless (input ids, labels), both [batch, length]; prompts and padding are not trained on."""
-    return (_padded(group, tokenizer.pad_token_id) for group in groups_of_rows(tokenizer, config))
-
-
 def write_test_problems(out: Path, tokenizer: PreTrainedTokenizerFast, config: TrainConfig, count: int = 1000) -> None:
-    """`test.jsonl`: problems of all levels in turn that training never saw."""
+    """`test.jsonl`: problems of the harder levels in turn that training never saw."""
     seen: set[str] = set()
-    for _ in itertools.islice(groups_of_rows(tokenizer, config, seen), config.steps + CHUNK):
-        pass
-    problems = sample_problems(config.seed + TEST_SEED, count, unlike=seen)
+    for number, phase in enumerate(config.phases, 1):
+        groups = groups_of_rows(tokenizer, phase, config.batch_tokens, config.seed + number, seen)
+        for _ in itertools.islice(groups, phase.steps):
+            pass
+    problems = sample_problems(config.seed + TEST_SEED, count, TEST_LEVELS, unlike=seen)
     with (out / "test.jsonl").open("w", encoding="utf-8") as file:
         for problem in problems:
             row = {"question": problem.question, "gold": str(problem.answer), "level": problem.level}
@@ -162,34 +172,49 @@ def _padded(group: list[Row], pad: int) -> tuple[Tensor, Tensor]:
     return ids, labels
 
 
-def learning_rate_at(step: int, config: TrainConfig) -> float:
+def learning_rate_at(step: int, phase: Phase) -> float:
     """Linear warm-up, then cosine down to a twentieth."""
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
-    progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-    return config.learning_rate * (0.05 + 0.95 * (1 + math.cos(math.pi * progress)) / 2)
+    if step < phase.warmup_steps:
+        return phase.learning_rate * (step + 1) / phase.warmup_steps
+    progress = (step - phase.warmup_steps) / max(1, phase.steps - phase.warmup_steps)
+    return phase.learning_rate * (0.05 + 0.95 * (1 + math.cos(math.pi * progress)) / 2)
 
 
-def train(out: Path, config: TrainConfig) -> None:
-    """Train and save to `out` in Hugging Face format (bfloat16 safetensors), with `training.json` beside it."""
+def train(out: Path, config: TrainConfig, begin_with: Path | None = None) -> None:
+    """Train and save to `out` in Hugging Face format (bfloat16 safetensors), `training.json` and `test.jsonl` beside.
+
+    Each phase is saved when it ends; `begin_with` is such a folder, whose phases are not run again.
+    """
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
     tokenizer = build_tokenizer(config.seed)
-    model = build_model(tokenizer)
+    model, done = build_model(tokenizer), list[dict[str, object]]()
+    if begin_with is not None:
+        model.load_state_dict(LlamaForCausalLM.from_pretrained(begin_with, dtype=torch.float32).state_dict())
+        done = json.loads((begin_with / "training.json").read_text())["phases"]
+    for number, phase in enumerate(config.phases[len(done) :], len(done) + 1):
+        done.append(_run_phase(model, tokenizer, phase, number, config))
+        save(out, model, tokenizer, config, done)
+    write_test_problems(out, tokenizer, config)
+
+
+def _run_phase(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, phase: Phase, number: int, config: TrainConfig
+) -> dict[str, object]:
     decayed = [p for p in model.parameters() if p.dim() > 1]
     plain = [p for p in model.parameters() if p.dim() <= 1]
     optimizer = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}], betas=(0.9, 0.98)
     )
-    started, trained_tokens, smooth = time.monotonic(), 0, None
-    source = batches(tokenizer, config)
+    groups = groups_of_rows(tokenizer, phase, config.batch_tokens, config.seed + number)
+    began, trained_tokens, smooth = time.monotonic(), 0, math.nan
     model.train()
     compiled = torch.compile(model, dynamic=True)
-    bar = tqdm(range(config.steps), desc="TinyReasoner", mininterval=5)
+    bar = tqdm(range(phase.steps), desc=f"TinyReasoner, phase {number}", mininterval=5)
     for step in bar:
-        ids, labels = next(source)
+        ids, labels = _padded(next(groups), tokenizer.pad_token_id)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate_at(step, config)
+            group["lr"] = learning_rate_at(step, phase)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             loss = compiled(input_ids=ids, labels=labels).loss
         loss.backward()
@@ -197,13 +222,11 @@ def train(out: Path, config: TrainConfig) -> None:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         trained_tokens += int((labels != IGNORED).sum())
-        smooth = loss.item() if smooth is None else 0.98 * smooth + 0.02 * loss.item()
+        smooth = loss.item() if math.isnan(smooth) else 0.98 * smooth + 0.02 * loss.item()
         if step % 20 == 0:
             bar.set_postfix(loss=f"{smooth:.3f}")
-        if step % 500 == 499:
-            save(out, model, tokenizer, config, trained_tokens, smooth, time.monotonic() - started)
-    save(out, model, tokenizer, config, trained_tokens, smooth or math.nan, time.monotonic() - started)
-    write_test_problems(out, tokenizer, config)
+    seconds = round(time.monotonic() - began)
+    return {"steps": phase.steps, "trained_tokens": trained_tokens, "final_loss": round(smooth, 4), "seconds": seconds}
 
 
 def save(
@@ -211,13 +234,11 @@ def save(
     model: LlamaForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
     config: TrainConfig,
-    trained_tokens: int,
-    loss: float,
-    seconds: float,
+    phases: list[dict[str, object]],
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    state = {name: tensor.to(torch.bfloat16) for name, tensor in model.state_dict().items()}
-    model.save_pretrained(out, state_dict=state)
+    model.generation_config.update(do_sample=True, temperature=1.0, top_p=1.0)
+    model.save_pretrained(out, state_dict={name: t.to(torch.bfloat16) for name, t in model.state_dict().items()})
     tokenizer.save_pretrained(out)
     saved = json.loads((out / "config.json").read_text())
     saved["dtype"] = "bfloat16"
@@ -225,9 +246,7 @@ def save(
     provenance = {
         "config": asdict(config),
         "parameters": model.num_parameters(),
-        "trained_tokens": trained_tokens,
-        "final_loss": round(loss, 4),
-        "seconds": round(seconds),
+        "phases": phases,
         "torch": torch.__version__,
     }
     (out / "training.json").write_text(json.dumps(provenance, indent=2) + "\n")

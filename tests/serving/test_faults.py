@@ -11,7 +11,6 @@ from typing import Any
 
 import httpx
 import pytest
-
 from server_process import KEY, ours, start, stop
 
 SLOW = {"parallel": {"policy": "self_consistency", "n": 16}}

@@ -7,10 +7,9 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from server_process import ANSWER
 
 from reasonprune.answers import canonical, extract_answer
-
-from server_process import ANSWER
 
 
 def ask(server: Any, body: dict[str, Any], **field: Any) -> dict[str, Any]:
