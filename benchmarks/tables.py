@@ -1,0 +1,135 @@
+"""Writes the tables of benchmarks/README.md and README.md from their sources. `--check` only compares."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from reasonprune.docs import settings_table
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+POOLS = ("aime24", "aime25")
+
+
+def load(pattern: str) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted((HERE / "results").glob(pattern))]
+
+
+def row(*cells: object) -> str:
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def pools() -> list[str]:
+    """Accuracy / share of total / share of sequential tokens by policy and pool, self-consistency first."""
+    lines = [
+        row("policy", *(f"{pool}: accuracy | total tokens | sequential tokens" for pool in POOLS)),
+        row("---", *("---" for _ in range(3 * len(POOLS)))),
+    ]
+    by_pool = {pool: {r["policy"]: r for r in load(f"pool-{pool}-*.json")} for pool in POOLS}
+    shared = [policy for policy in by_pool[POOLS[0]] if all(policy in by_pool[pool] for pool in POOLS)]
+
+    def cells(result: dict[str, Any], baseline: dict[str, Any]) -> list[str]:
+        total = result["total_tokens"] / baseline["total_tokens"]
+        sequential = result["sequential_tokens"] / baseline["sequential_tokens"]
+        return [f"{result['accuracy']:.1%}", f"{total:.1%}", f"{sequential:.0%}"]
+
+    def line(name: str, pick: Callable[[dict[str, Any]], dict[str, Any]], policy: str) -> str:
+        found = [by_pool[pool][policy] for pool in POOLS]
+        return row(name, *(cell for result in found for cell in cells(pick(result), result["baseline"])))
+
+    if shared:
+        lines.append(line("self-consistency, n = 64", lambda result: result["baseline"], shared[0]))
+    for policy in shared:
+        ks = {by_pool[pool][policy]["equal_tokens_baseline"]["n"] for pool in POOLS}
+        lines.append(line(f"**{policy}**", lambda result: result, policy))
+        name = f"self-consistency at its tokens, n = {' and '.join(str(k) for k in sorted(ks))}"
+        lines.append(line(name, lambda result: result["equal_tokens_baseline"], policy))
+    return lines
+
+
+def live() -> list[str]:
+    lines = [
+        row("policy", "n", "problems", "accuracy", "tokens", "share of tokens", "seconds", "share of time"),
+        row(*["---"] * 8),
+    ]
+    for result in load("live-*.json"):
+        base = result["baseline"]
+        n, count = result["n"], result["questions"]
+        lines.append(
+            row(
+                f"**{result['policy']}**",
+                n,
+                count,
+                f"{result['accuracy']:.1%}",
+                f"{result['total_tokens']:,.0f}",
+                f"{result['total_tokens_share']:.1%}",
+                f"{result['seconds']:.0f}",
+                f"{result['seconds_share']:.1%}",
+            )
+        )
+        tokens, seconds = f"{base['total_tokens']:,.0f}", f"{base['seconds']:.0f}"
+        lines.append(row("self-consistency", n, count, f"{base['accuracy']:.1%}", tokens, "100%", seconds, "100%"))
+    return lines
+
+
+def passthrough() -> list[str]:
+    lines = [
+        row("model", "plain tokens/s", "reasonprune tokens/s", "ratio (median of rounds)", "added time to first token"),
+        row(*["---"] * 5),
+    ]
+    for result in load("passthrough-*.json"):
+        speed = result["tokens_per_s"]
+        ratio = f"{result['throughput_ratio']:.3f}"
+        added = f"{result['added_first_token_ms']:.2f} ms"
+        lines.append(row(result["provenance"]["model"], speed["plain"], speed["reasonprune"], ratio, added))
+    return lines
+
+
+def cut_off() -> list[str]:
+    lines = [
+        row("requests", "cut off", "running in the engine afterwards", "memory before", "after 200", "after 400"),
+        row(*["---"] * 6),
+    ]
+    for result in load("cut-off*.json"):
+        memory = [f"{value:,.0f} MB" for value in result["memory_mb"]]
+        lines.append(row(result["requests"], result["cut_off"], result["running_afterwards"], *memory))
+    return lines
+
+
+TABLES: dict[str, Callable[[], list[str]]] = {
+    "settings": lambda: settings_table().rstrip().splitlines(),
+    "pools": pools,
+    "live": live,
+    "passthrough": passthrough,
+    "cut_off": cut_off,
+}
+
+
+def filled(text: str) -> str:
+    """`text` with every table between its markers made anew."""
+    for name, table in TABLES.items():
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        text = pattern.sub(lambda match, made=table: match[1] + "\n".join(made()) + "\n" + match[2], text)
+    return text
+
+
+def main() -> None:
+    stale = []
+    for path in (HERE / "README.md", ROOT / "README.md"):
+        old = path.read_text(encoding="utf-8")
+        new = filled(old)
+        if new != old:
+            stale.append(path.name)
+            if "--check" not in sys.argv:
+                path.write_text(new, encoding="utf-8")
+    if stale and "--check" in sys.argv:
+        sys.exit(f"Tables are out of step: {', '.join(stale)}. Run python benchmarks/tables.py.")
+
+
+if __name__ == "__main__":
+    main()
