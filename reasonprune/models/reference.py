@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from reasonprune.errors import ModelError
 from reasonprune.models.catalog import MODELS, ShippedModel
 from reasonprune.models.fetch import fetch
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+MAX_HEADER = 100 << 20  # bytes; the format's own limit
 WEIGHTS = ("*.safetensors", "*.bin", "*.gguf")
 
 
@@ -70,3 +72,20 @@ def _check_local(path: Path) -> None:
             f"The folder {path} holds a config.json but no weights ({', '.join(WEIGHTS)}). "
             "Finish its download, or name another folder."
         )
+    for file in path.glob("*.safetensors"):
+        _check_whole(file)
+
+
+def _check_whole(file: Path) -> None:
+    """A file that a download left incomplete is shorter than its own header says."""
+    with file.open("rb") as weights:
+        start = weights.read(8)
+        length = int.from_bytes(start, "little")
+        try:
+            header: Any = json.loads(weights.read(length)) if length < MAX_HEADER else None
+            end = max((t["data_offsets"][1] for name, t in header.items() if name != "__metadata__"), default=0)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise ModelError(f"{file} is not a safetensors file, or broken. Download it again.") from None
+    expected, found = 8 + length + end, file.stat().st_size
+    if found < expected:
+        raise ModelError(f"{file} has {found:,} of {expected:,} bytes. Finish its download, or download it again.")

@@ -85,7 +85,7 @@ def test_local_folder(tmp_path: Path, weights: str) -> None:
     with pytest.raises(ModelError, match="no weights"):
         resolve(str(tmp_path))
 
-    (tmp_path / weights).write_bytes(b"weights")
+    (tmp_path / weights).write_bytes((2).to_bytes(8, "little") + b"{}")  # an empty safetensors file
     assert resolve(str(tmp_path)) == ResolvedModel(str(tmp_path), str(tmp_path), "path")
 
 
@@ -160,3 +160,15 @@ def test_tokenizer_of_a_cached_model(model: PackagedModel) -> None:
     assert config.eos_token_id == tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
     assert "".join(tokenizer.tokenize("a 345")) == "aĠ345"
     assert tokenizer.tokenize("345") == ["3", "4", "5"]
+
+
+@pytest.mark.parametrize("keep", [0, 5, 100, -1])
+def test_a_truncated_weights_file_is_named(tmp_path: Path, keep: int) -> None:
+    shipped = Path(resolve("tiny").path)
+    (tmp_path / "config.json").write_bytes((shipped / "config.json").read_bytes())
+    weights = (shipped / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(weights)
+    assert resolve(str(tmp_path)).source == "path"
+    (tmp_path / "model.safetensors").write_bytes(weights[:keep])
+    with pytest.raises(ModelError, match=r"model\.safetensors .*(bytes|broken)"):
+        resolve(str(tmp_path))
