@@ -77,6 +77,18 @@ def live() -> list[str]:
     return lines
 
 
+def tiny() -> list[str]:
+    lines = [
+        row("problems", "greedy", "one sample", "majority of 16", "tokens a trace", "tokens/s at 32 traces"),
+        row(*["---"] * 6),
+    ]
+    for result in load("tiny-reasoner.json"):
+        shares = [result[f"{name}_accuracy"] for name in ("greedy", "sample", "majority_of_16")]
+        speed = f"{result['tokens_per_s_at_32_traces']:,}"
+        lines.append(row(result["questions"], *(f"{s:.1%}" for s in shares), result["tokens_per_trace"], speed))
+    return lines
+
+
 def passthrough() -> list[str]:
     lines = [
         row("model", "plain tokens/s", "reasonprune tokens/s", "ratio (median of rounds)", "added time to first token"),
@@ -105,6 +117,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "settings": lambda: settings_table().rstrip().splitlines(),
     "pools": pools,
     "live": live,
+    "tiny": tiny,
     "passthrough": passthrough,
     "cut_off": cut_off,
 }

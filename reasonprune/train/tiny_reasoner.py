@@ -239,6 +239,7 @@ def save(
     out.mkdir(parents=True, exist_ok=True)
     model.generation_config.update(do_sample=True, temperature=1.0, top_p=1.0)
     model.save_pretrained(out, state_dict={name: t.to(torch.bfloat16) for name, t in model.state_dict().items()})
+    (out / "model.safetensors").chmod(0o644)  # safetensors writes for its owner only
     tokenizer.save_pretrained(out)
     saved = json.loads((out / "config.json").read_text())
     saved["dtype"] = "bfloat16"
