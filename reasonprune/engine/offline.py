@@ -32,6 +32,7 @@ async def open_engine(model: str, **overrides: Any) -> AsyncIterator[AsyncLLM]:
         os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")
         arguments |= {
             "worker_cls": SEED_WORKER,
+            "distributed_executor_backend": "uni",  # a worker process of its own costs a hand-over every step
             "enforce_eager": True,
             "block_size": 32,
             "kv_cache_memory_bytes": 2 << 30,
