@@ -19,11 +19,12 @@ VERB: dict[Operator, str] = {"+": "add", "-": "subtract", "*": "multiply by"}
 STYLES: tuple[Style, ...] = ("direct", "careful", "check")
 STYLE_WEIGHTS = (0.4, 0.35, 0.25)
 LEVELS = (1, 2, 3, 4, 5)
+HARDEST = 6  # longer than anything in training; for test problems
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A start number and what is done to it, from left to right; `level` 1 to 5 is its difficulty."""
+    """A start number and what is done to it, from left to right; `level` 1 to 6 is its difficulty."""
 
     start: int
     operations: tuple[tuple[Operator, int], ...]
@@ -49,12 +50,12 @@ def apply(op: Operator, left: int, right: int) -> int:
 
 
 def sample_problem(rng: random.Random, level: int | None = None) -> Problem:
-    """A problem of `level` 1 (two small sums) to 5 (five operations, two products); a random level when None."""
+    """A problem of `level` 1 (two small sums) to 6 (seven operations, three products); of 1 to 5 when None."""
     level = level or rng.choice(LEVELS)
-    length = (2, 2, 3, 4, 5)[level - 1]
-    products = (0, 1, 1, 1, 2)[level - 1]
+    length = (2, 2, 3, 4, 5, 7)[level - 1]
+    products = (0, 1, 1, 1, 2, 3)[level - 1]
     product_at = set(rng.sample(range(length), products))
-    start = rng.randint(2, (60, 40, 90, 99, 99)[level - 1])
+    start = rng.randint(2, (60, 40, 90, 99, 99, 99)[level - 1])
     value, operations = start, []
     for position in range(length):
         if position in product_at:
@@ -64,7 +65,7 @@ def sample_problem(rng: random.Random, level: int | None = None) -> Problem:
             operand = rng.randint(2, limit if abs(value) < 1000 else 3)
         else:
             op = "-" if rng.random() < 0.5 else "+"
-            operand = rng.randint(2, (60, 90, 400, 900, 900)[level - 1])
+            operand = rng.randint(2, (60, 90, 400, 900, 900, 900)[level - 1])
             if op == "-" and operand > value:
                 op = "+"
         value = apply(op, value, operand)

@@ -22,7 +22,13 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from reasonprune.train.arithmetic import sample_hesitant_solution, sample_problem, sample_problems, sample_solution
+from reasonprune.train.arithmetic import (
+    HARDEST,
+    sample_hesitant_solution,
+    sample_problem,
+    sample_problems,
+    sample_solution,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +39,7 @@ CHAT_TEMPLATE = (
 )
 IGNORED = -100
 TEST_SEED = 10_000
-TEST_LEVELS = (3, 4, 5)  # levels 1 and 2 are solved by every trace
+TEST_LEVELS = (4, 5, HARDEST, HARDEST)  # levels 1 to 3 are solved by nearly every trace
 
 
 @dataclass(frozen=True)
