@@ -44,7 +44,7 @@ def test_a_phase_can_be_taken_up_again(tmp_path: Path, monkeypatch: pytest.Monke
     assert [phase["steps"] for phase in provenance["phases"]] == [2, 2]
     problems = [json.loads(line) for line in (tmp_path / "two" / "test.jsonl").read_text().splitlines()]
     assert len(problems) == 1000
-    assert {problem["level"] for problem in problems} == {4, 5, 6}
+    assert {problem["level"] for problem in problems} == {3, 4, 5, 6}
     transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "two")
 
 
