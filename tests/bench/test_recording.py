@@ -90,7 +90,7 @@ def test_a_pool_of_other_settings_is_not_mixed_in(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["bench", "pool", "--file=nothing.json", "--policy=esc", "--json=x"], "cannot be read"),
-        (["bench", "pool", "--file=x", "--policy=magic", "--json=x"], "is not a policy"),
+        (["bench", "pool", "--file=x", "--policy=magic", "--json=x"], "not a policy"),
         (["bench", "pool", "--file=x", "--policy=esc", "--set=windw=3", "--json=x"], "Did you mean 'window'"),
         (["bench", "pool", "--file=x", "--policy=esc", "--set=window", "--json=x"], "expected key=value"),
         (["serve", "no-such-model"], "is not a model"),
