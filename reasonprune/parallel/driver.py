@@ -36,6 +36,7 @@ class Outcome:
     traces: dict[int, Trace]
     decided_at: float
     failure: str | None = None
+    probes: int = 0  # answers that were forced
     policy_ms: float = 0.0  # spent in the policy itself, in the race's units: 0 in replay
 
 
@@ -49,6 +50,7 @@ class Driver:
         self._traces: dict[int, Trace] = {}
         self._decision: Decide | None = None
         self._failure: str | None = None
+        self._probes = 0
         self._policy_ms = 0.0
 
     async def run(self) -> Outcome:
@@ -70,7 +72,7 @@ class Driver:
             self._book(trace, event)
             self._consult(lambda event=event: self._policy.on(event))  # type: ignore[misc]
         kept = self._keep(self._decision)
-        return Outcome(self._decision, kept, self._traces, self._race.now, self._failure, self._policy_ms)
+        return Outcome(self._decision, kept, self._traces, self._race.now, self._failure, self._probes, self._policy_ms)
 
     @property
     def _running(self) -> list[int]:
@@ -106,6 +108,7 @@ class Driver:
             self._stop(action.trace, action.reason)
         elif isinstance(action, Probe):
             if self._traces[action.trace].state == "running":
+                self._probes += 1
                 self._race.probe(action.trace)
         else:
             if not set(action.ranking) <= self._traces.keys():
