@@ -57,24 +57,19 @@ def without_changing(value: Any) -> Any:
 
 
 def events(text: str) -> list[Any]:
-    """Server-sent events as JSON; vLLM cuts the same text into chunks by timing, so neighbours are joined."""
-    joined: list[Any] = []
-    for line in text.split("\n\n"):
-        if not line.startswith("data: ") or line == "data: [DONE]":
-            joined += [line] if line else []
+    """Server-sent events as JSON, the text of all deltas last: vLLM cuts the same text into chunks by timing."""
+    found: list[Any] = []
+    written = ""
+    for event in text.split("\n\n"):
+        if not event.startswith("data: ") or event == "data: [DONE]":
+            found += [event] if event else []
             continue
-        chunk = without_changing(json.loads(line.removeprefix("data: ")))
-        before = joined[-1] if joined else None
-        if isinstance(before, dict) and _only_content(before) and _only_content(chunk):
-            before["choices"][0]["delta"]["content"] += chunk["choices"][0]["delta"]["content"]
-        else:
-            joined.append(chunk)
-    return joined
-
-
-def _only_content(chunk: dict[str, Any]) -> bool:
-    choices = chunk.get("choices")
-    return bool(choices) and list(choices[0]["delta"]) == ["content"] and choices[0]["finish_reason"] is None
+        chunk = without_changing(json.loads(event.removeprefix("data: ")))
+        for choice in chunk["choices"]:
+            written += choice["delta"].pop("content", None) or ""
+        if not chunk["choices"] or chunk["choices"][0]["delta"] or chunk["choices"][0]["finish_reason"]:
+            found.append(chunk)
+    return [*found, written]
 
 
 @pytest.mark.parametrize("name", REQUESTS)
