@@ -12,9 +12,9 @@ from typing import Any
 
 from reasonprune.answers import extract_answer
 from reasonprune.bench.dataset import Question, read_dataset
+from reasonprune.engine.confidence import TOP_LOGPROBS, token_confidence
 from reasonprune.errors import PoolError
 
-TOP_LOGPROBS = 20
 PROBE_TOKENS = 16
 
 
@@ -133,17 +133,11 @@ async def _trace(engine: Any, prompt: dict[str, Any], index: int, k: int, config
         "text": final.text,
         "token_ids": token_ids,
         "logprobs": [round(row[token].logprob, 4) for row, token in zip(rows, token_ids, strict=True)],
-        "confidences": [round(_confidence(row), 3) for row in rows],
+        "confidences": [round(token_confidence(row), 3) for row in rows],
         "answer": extract_answer(final.text),
         "finish_reason": final.finish_reason,
         "probes": await _probes(engine, prompt, token_ids, f"{index}-{k}", config),
     }
-
-
-def _confidence(row: Any) -> float:
-    """DeepConf's token confidence: the negative mean log-probability of the 20 likeliest tokens."""
-    likeliest = [entry.logprob for entry in row.values() if (entry.rank or 0) <= TOP_LOGPROBS]
-    return -sum(likeliest) / len(likeliest)
 
 
 async def _probes(

@@ -17,12 +17,12 @@ from vllm.v1.engine.exceptions import EngineDeadError
 
 from reasonprune.answers import AnswerClasses, extract_answer
 from reasonprune.answers.extract import AnswerKind
+from reasonprune.engine.confidence import TOP_LOGPROBS, token_confidence
 from reasonprune.engine.probe import Forced, Prober
 from reasonprune.parallel.protocol import Event, Failed, Finished, Grew, Probed, Signals
 
 logger = logging.getLogger(__name__)
 
-TOP_LOGPROBS = 20  # DeepConf's token confidence looks at the 20 likeliest tokens
 ABORT_RETRY_S = (0.0, 0.005, 0.02, 0.1, 0.5, 2.0)
 
 
@@ -136,8 +136,7 @@ class LiveRace:
         trace.token_ids.extend(completion.token_ids)
         if self._signals.confidences and completion.logprobs:
             for position in completion.logprobs:
-                likeliest = [entry.logprob for entry in position.values() if (entry.rank or 0) <= TOP_LOGPROBS]
-                trace.confidences.append(-sum(likeliest) / len(likeliest))
+                trace.confidences.append(token_confidence(position))
             if not self._request.params.logprobs:
                 completion.logprobs = None  # asked for by the policy, not by the client
                 completion.cumulative_logprob = None
