@@ -17,15 +17,17 @@ from typing import Any
 from reasonprune.answers import extract_answer
 from reasonprune.bench.dataset import Question, read_dataset
 from reasonprune.bench.provenance import provenance, write
+from reasonprune.bench.sampling import sampling_of
 from reasonprune.engine.offline import chat_prompt, open_engine, sampling
 from reasonprune.models import resolve
 
 MAX_TOKENS = 512
+TEMPERATURE, TOP_P = sampling_of("tiny", None, None)  # the model's own
 
 
 async def generate(engine: Any, question: Question, name: str, temperature: float, seed: int) -> tuple[str | None, int]:
     """The answer and the length in tokens of one trace."""
-    params = sampling(temperature, 1.0, MAX_TOKENS, seed)
+    params = sampling(temperature, TOP_P, MAX_TOKENS, seed)
     final = None
     async for output in engine.generate(chat_prompt(engine, question.question, "tiny"), params, name):
         final = output.outputs[0]
@@ -35,7 +37,7 @@ async def generate(engine: Any, question: Question, name: str, temperature: floa
 
 async def speed(engine: Any, question: Question) -> float:
     """Tokens per second of 32 traces of 512 tokens each."""
-    params = sampling(1.0, 1.0, MAX_TOKENS, None, ignore_eos=True)
+    params = sampling(TEMPERATURE, TOP_P, MAX_TOKENS, None, ignore_eos=True)
 
     async def one(name: str) -> None:
         async for _ in engine.generate(chat_prompt(engine, question.question, "tiny"), params, name):
@@ -49,14 +51,14 @@ async def speed(engine: Any, question: Question) -> float:
 async def measure(questions: list[Question], n: int, seed: int) -> dict[str, Any]:
     async with open_engine("tiny") as engine:
         for _ in range(2):
-            await asyncio.gather(*(generate(engine, questions[0], f"warm{i}", 1.0, i) for i in range(32)))
+            await asyncio.gather(*(generate(engine, questions[0], f"warm{i}", TEMPERATURE, i) for i in range(32)))
         greedy = await asyncio.gather(*(generate(engine, q, f"greedy{i}", 0.0, 0) for i, q in enumerate(questions)))
         speeds = [await speed(engine, questions[0]) for _ in range(4)][1:]
         tokens, votes = 0, list[list[str | None]]()
         for start in range(0, len(questions), 8):
             pair = questions[start : start + 8]
             calls = [
-                generate(engine, question, f"{start + j}-{k}", 1.0, seed + 1000 * (start + j) + k)
+                generate(engine, question, f"{start + j}-{k}", TEMPERATURE, seed + 1000 * (start + j) + k)
                 for j, question in enumerate(pair)
                 for k in range(n)
             ]
@@ -69,6 +71,7 @@ async def measure(questions: list[Question], n: int, seed: int) -> dict[str, Any
     count = len(questions)
     return {
         "questions": count,
+        "temperature": TEMPERATURE,
         "greedy_accuracy": round(sum(a == gold for (a, _), gold in zip(greedy, golds, strict=True)) / count, 4),
         "sample_accuracy": round(sum(samples) / len(samples), 4),
         f"majority_of_{n}_accuracy": round(

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from reasonprune.judges.books import JudgeBooks
 from reasonprune.parallel.driver import Outcome, Trace
 
 # Of the table in the documentation: does the technique leave the distribution of answers as it is?
@@ -78,6 +79,20 @@ class Account:
             stopped = [tokens[t.index] for t in outcome.traces.values() if t.state == "pruned"]
             avoided = sum(max(0.0, mean - length) for length in stopped) + mean * max(0, n - len(states))
             self.parallel["avoided_estimate"] = {"tokens": round(avoided), "method": AVOIDED_METHOD}
+
+    def record_judge(self, name: str, books: JudgeBooks) -> None:
+        """What judging cost; a judge that failed was asked for and not applied to the end."""
+        assert self.parallel is not None, "the race is recorded first"
+        self.parallel["judge"] = {
+            "name": name,
+            "rounds": books.rounds,
+            "pairs": books.pairs,
+            "generated_tokens": books.generated,
+            "prompt_tokens": books.prompted,
+            "ms": round(books.ms, 1),
+        }
+        if books.failure is not None:
+            self.skip("parallel.judge", f"{books.failure}; the policy went on by finished traces alone")
 
     def as_json(self) -> dict[str, Any]:
         return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -51,10 +52,10 @@ def serve_command(context: typer.Context) -> None:
 @app.command()
 def models(fetch: Annotated[list[str] | None, typer.Argument(help="short names to fetch now")] = None) -> None:
     """List the models with short names; fetch those that are named."""
-    from reasonprune.models import catalog, resolve
+    from reasonprune.models import catalog, fetch_by_name
 
     for name in fetch or ():
-        print(resolve(name).path)
+        print(fetch_by_name(name))
     if fetch:
         return
     table = Table("name", "what", "licence", "cached", "on disk")
@@ -84,6 +85,7 @@ def record(
     temperature: Temperature = None,
     top_p: TopP = None,
     max_tokens: int = 1024,
+    concurrency: Annotated[int, typer.Option(help="questions under way at once")] = 4,
     probe_every: Annotated[int, typer.Option(help="force an answer every so many tokens; 0: never")] = 0,
     seed: Seed = 0,
 ) -> None:
@@ -91,7 +93,7 @@ def record(
     from reasonprune.bench.record import RecordConfig, record_pool
     from reasonprune.bench.sampling import sampling_of
 
-    config = RecordConfig(model, n, *sampling_of(model, temperature, top_p), max_tokens, probe_every, seed)
+    config = RecordConfig(model, n, *sampling_of(model, temperature, top_p), max_tokens, probe_every, seed, concurrency)
     with progress_bar() as progress:
         task = progress.add_task("recording", total=None)
         record_pool(dataset, config, out, limit, lambda done, total: progress.update(task, completed=done, total=total))
@@ -190,6 +192,8 @@ def _summary(result: dict[str, Any]) -> None:
 
 def main() -> None:
     """Errors of ours become one line on stderr and exit code 1."""
+    # Without this a SIGTERM would leave the engine's own processes running.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         app()
     except ReasonpruneError as error:

@@ -94,15 +94,62 @@ class ConsensusOptions(PolicyOptions):
     policy: Literal["consensus"] = "consensus"
     start: int | None = Field(None, ge=1, description="traces started at once; unset: 8, or n where that is less")
     threshold: float = Field(
-        0.9, gt=0.5, lt=1, description="stop at this posterior that the leader beats the runner-up"
+        0.88, gt=0.5, lt=1, description="stop at this posterior that the leader beats the runner-up"
     )
     quorum: float = Field(
         0.8, gt=0, le=1, description="share of the first wave after whose ending the leader wins, however close"
+    )
+    short: int = Field(
+        1024, ge=0, description="where no trace is longer than this many tokens, undecided races start up to n instead"
     )
 
     @property
     def first_wave(self) -> int:
         return min(self.start or 8, self.n)
+
+    @property
+    def most_at_once(self) -> int:
+        return self.first_wave
+
+
+class DeepPruneOptions(PolicyOptions):
+    """Stops traces that a judge expects to end in an answer already present (DeepPrune, arXiv 2510.08483)."""
+
+    policy: Literal["deepprune"] = "deepprune"
+    judge: Literal["probe", "encoder", "llm", "cosine"] = Field(
+        "probe", description="what tells whether two traces will end in the same answer"
+    )
+    judge_model: str | None = Field(
+        None, description="`encoder`: folder of a trained head; `encoder`, `cosine`: unset is the one shipped"
+    )
+    judge_ms: float = Field(10_000, gt=0, description="most milliseconds to spend on judging; then without a judge")
+    when: Literal["finish", "prefix"] = Field(
+        "finish", description="judge whenever a trace has ended, or all traces once at `prefix` tokens (the paper)"
+    )
+    start: int | None = Field(None, ge=1, description="traces started at once; unset: 6, or n with `prefix`")
+    threshold: float = Field(0.5, ge=0, lt=1, description="alike above this mean similarity (the paper's tau)")
+    comparisons: int = Field(10, ge=1, description="most members of a cluster to compare with (K1)")
+    prefix: int = Field(500, ge=1, description="tokens that are judged; also when, with `prefix`")
+    words: int | None = Field(None, ge=1, description="judge up to this reasoning word instead (the paper: 25)")
+    clusters: int = Field(32, ge=1, description="`prefix`: most clusters (K)")
+    finish: int = Field(20, ge=1, description="`prefix`: most traces to finish after judging (K2)")
+    fallback: int = Field(20, ge=1, description="`prefix`: traces to finish where none are alike (K3)")
+    vote: Literal["weighted", "largest"] = Field(
+        "weighted", description="`prefix`: all clusters vote with their size, or the largest alone (the paper)"
+    )
+    every: int = Field(1000, ge=1, description="`finish`: tokens between two judgements once a trace has ended")
+    confidence: float = Field(
+        0.8, gt=0.5, lt=1, description="`finish`: posterior that the leader beats the runner-up, for it to be safe"
+    )
+    divided: int = Field(3, ge=2, description="`finish`: the first of this many answers wins where all differ")
+    quorum: float = Field(0.7, gt=0, le=1, description="`finish`: share of the traces after whose ending the lead wins")
+    patience: float = Field(2.0, ge=1, description="`finish`: wait at most this many times the first trace's length")
+    short: int = Field(1024, ge=0, description="`finish`: where no trace is longer, undecided races start up to n")
+    probe_tokens: int = Field(16, ge=1, description="`probe`: most tokens of a forced answer")
+
+    @property
+    def first_wave(self) -> int:
+        return min(self.start or (self.n if self.when == "prefix" else 6), self.n)
 
     @property
     def most_at_once(self) -> int:
@@ -120,7 +167,8 @@ ParallelOptions = Annotated[
     | Annotated[EscOptions, Tag("esc")]
     | Annotated[DeepConfOptions, Tag("deepconf")]
     | Annotated[ParallelProbeOptions, Tag("parallel_probe")]
-    | Annotated[ConsensusOptions, Tag("consensus")],
+    | Annotated[ConsensusOptions, Tag("consensus")]
+    | Annotated[DeepPruneOptions, Tag("deepprune")],
     Discriminator(_policy_of),
 ]
 POLICY_OPTIONS: dict[str, type[PolicyOptions]] = {
@@ -130,6 +178,7 @@ POLICY_OPTIONS: dict[str, type[PolicyOptions]] = {
     "deepconf": DeepConfOptions,
     "parallel_probe": ParallelProbeOptions,
     "consensus": ConsensusOptions,
+    "deepprune": DeepPruneOptions,
 }
 
 

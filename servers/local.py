@@ -12,10 +12,12 @@ import sys
 from reasonprune.cli import main
 
 CPU_DEFAULTS = {
-    "--max-model-len": "4096",
+    "--max-model-len": "auto",  # as much of the model's own as the KV cache holds
     "--max-num-seqs": "64",
     "--block-size": "32",  # vLLM's 128 on CPU keeps most of a prompt out of the prefix cache
     "--kv-cache-memory-bytes": str(2 << 30),
+    # vLLM turns plain `uni` into `mp` on CPUs, whose engine process spins on a core while it waits for its worker.
+    "--distributed-executor-backend": "vllm.v1.executor.uniproc_executor.UniProcExecutor",
 }
 
 

@@ -1,6 +1,7 @@
 import pytest
 
 from reasonprune.accounting import Account
+from reasonprune.judges.books import JudgeBooks
 from reasonprune.parallel.driver import Outcome, Trace
 from reasonprune.parallel.protocol import Decide
 
@@ -97,3 +98,40 @@ def test_overhead_is_summed_even_when_something_fails():
     made = account.as_json()["ms"]
     assert 0 < first < account.overhead_ms
     assert made["overhead"] <= made["total"] + 0.1
+
+
+def test_what_judging_cost_is_listed_with_the_race():
+    account = Account()
+    account.record_parallel("deepprune", 2, outcome("finished", "pruned"), {0: 10, 1: 5}, 7)
+    account.record_judge("probe", JudgeBooks(rounds=2, pairs=9, generated=7, prompted=120, ms=12.34))
+    made = account.as_json()
+    assert made["parallel"]["judge"] == {
+        "name": "probe",
+        "rounds": 2,
+        "pairs": 9,
+        "generated_tokens": 7,
+        "prompt_tokens": 120,
+        "ms": 12.3,
+    }
+    assert made["tokens"] == {"generated": 22, "returned": 10, "probes": 7}
+    assert (made["applied"], made["not_applied"]) == (["parallel"], [])
+
+
+def test_a_judge_that_was_never_asked_cost_nothing():
+    account = Account()
+    account.record_parallel("deepprune", 1, outcome("finished"), {0: 10}, 0)
+    account.record_judge("llm", JudgeBooks())
+    costs = account.parallel["judge"]
+    assert costs.pop("name") == "llm"
+    assert set(costs.values()) == {0}
+    assert account.not_applied == []
+
+
+def test_a_failed_judge_was_not_applied_but_the_policy_was():
+    account = Account()
+    account.record_parallel("deepprune", 1, outcome("finished"), {0: 10}, 3)
+    account.record_judge("encoder", JudgeBooks(rounds=1, pairs=4, failure="the judge failed: OSError: no file"))
+    reason = "the judge failed: OSError: no file; the policy went on by finished traces alone"
+    assert account.not_applied == [{"technique": "parallel.judge", "reason": reason}]
+    assert account.applied == ["parallel"]
+    assert account.parallel["judge"]["pairs"] == 4

@@ -9,6 +9,7 @@ from reasonprune.options import (
     AdaptiveConsistencyOptions,
     ConsensusOptions,
     DeepConfOptions,
+    DeepPruneOptions,
     EscOptions,
     Options,
     SelfConsistencyOptions,
@@ -56,6 +57,12 @@ def test_sections_cannot_be_changed():
         (ConsensusOptions(n=64), 8),
         (ConsensusOptions(n=64, start=12), 12),
         (ConsensusOptions(n=4, start=12), 4),
+        (DeepPruneOptions(n=64), 6),
+        (DeepPruneOptions(n=64, start=12), 12),
+        (DeepPruneOptions(n=4), 4),
+        (DeepPruneOptions(n=64, when="prefix"), 64),
+        (DeepPruneOptions(n=64, when="prefix", start=12), 12),
+        (DeepPruneOptions(n=4, when="prefix", start=12), 4),
     ],
 )
 def test_most_traces_at_once(options, most):

@@ -19,11 +19,11 @@ from reasonprune.api.admission import Admission
 from reasonprune.api.edge import Edge
 from reasonprune.engine.vllm import RaceClient
 from reasonprune.metrics import METRICS
+from reasonprune.serve import CONFIG_VARIABLE
 from reasonprune.settings import load
 
 logger = logging.getLogger(__name__)
 
-CONFIG_VARIABLE = "REASONPRUNE_CONFIG"
 SUPPORTED = ((0, 32), (0, 33))
 
 

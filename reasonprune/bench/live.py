@@ -12,7 +12,7 @@ from typing import Any
 
 from reasonprune.answers import AnswerClasses, MathChecker
 from reasonprune.bench.dataset import Question, read_dataset
-from reasonprune.options import ParallelProbeOptions, PolicyOptions, SelfConsistencyOptions
+from reasonprune.options import PolicyOptions, SelfConsistencyOptions
 from reasonprune.parallel.driver import Driver
 from reasonprune.parallel.policies import build
 
@@ -32,13 +32,14 @@ class LiveConfig:
 
 @dataclass
 class Tally:
-    """Sums over questions; seconds are wall-clock, from the first token asked for to the answer."""
+    """Sums over questions; seconds are wall-clock, blocks of questions one after the other."""
 
     correct: int = 0
     tokens: int = 0
     probe_tokens: int = 0
     sequential: int = 0
     seconds: float = 0.0
+    judge_ms: float = 0.0
     started: int = 0
     correct_by_question: dict[int, bool] = field(default_factory=dict)
 
@@ -51,7 +52,18 @@ class Tally:
             "probe_tokens": round(self.probe_tokens / count, 1),
             "traces_started": round(self.started / count, 2),
             "seconds": round(self.seconds, 2),
+            "judge_ms": round(self.judge_ms / count, 2),
         }
+
+
+Block = list[tuple[int, Question]]
+
+
+def blocks(questions: list[Question], concurrency: int) -> list[Block]:
+    """Numbered questions in blocks of one at a concurrency of 1, else of four times the concurrency."""
+    numbered = list(enumerate(questions))
+    size = 1 if concurrency == 1 else 4 * concurrency
+    return [numbered[start : start + size] for start in range(0, len(numbered), size)]
 
 
 def bench_live(
@@ -59,8 +71,9 @@ def bench_live(
 ) -> dict[str, Any]:
     """Accuracy, tokens and wall-clock of the policy beside self-consistency at the same n, same questions, same run.
 
-    With a concurrency of 1 `seconds` are latencies summed over questions; above it they are each question's own time
-    under load. `sequential_tokens` is the longest trace that was waited for.
+    Questions come in blocks that one side answers alone, then the other, `concurrency` questions at once: `seconds`
+    are what a user waits at a concurrency of 1, and what a busy server takes above it. `sequential_tokens` is the
+    longest trace that was waited for.
     """
     questions = read_dataset(data, limit)
     result = asyncio.run(_bench(questions, config, progress))
@@ -74,28 +87,28 @@ async def _bench(questions: list[Question], config: LiveConfig, progress: Callab
     baseline = SelfConsistencyOptions(n=config.options.n, answer=config.options.answer)
     tallies = {"policy": Tally(), "baseline": Tally()}
     progress(0, len(questions))
-    gate = asyncio.Semaphore(config.concurrency)
-    done = 0
+    options = {"policy": config.options, "baseline": baseline}
     async with open_engine(config.model) as engine:
         with MathChecker() as checker:
 
-            async def one(index: int, question: Question) -> None:
-                nonlocal done
-                async with gate:
-                    order = [("policy", config.options), ("baseline", baseline)]
-                    # Turn about, so that neither always finds the prompt in the prefix cache.
-                    for name, options in order if index % 2 else reversed(order):
-                        await _race(engine, checker, index, question, name, options, config, tallies[name])
-                done += 1
-                progress(done, len(questions))
+            async def answer(block: Block, name: str, tally: Tally) -> None:
+                gate = asyncio.Semaphore(config.concurrency)
 
-            await one(-1, questions[0])  # the first requests of an engine pay for its warm-up
-            for tally in tallies.values():
-                tally.__init__()  # type: ignore[misc]
-            done = 0
-            async with asyncio.TaskGroup() as group:
-                for index, question in enumerate(questions):
-                    group.create_task(one(index, question))
+                async def one(index: int, question: Question) -> None:
+                    async with gate:
+                        await _race(engine, checker, index, question, name, options[name], config, tally)
+
+                began = time.perf_counter()
+                await asyncio.gather(*(one(index, question) for index, question in block))
+                tally.seconds += time.perf_counter() - began
+
+            for name in options:  # the first requests of an engine pay for its warm-up
+                await answer([(-1, questions[0])], name, Tally())
+            for number, block in enumerate(blocks(questions, config.concurrency)):
+                # Turn about, so that neither always finds the prompt in the prefix cache.
+                for name in options if number % 2 else reversed(options):
+                    await answer(block, name, tallies[name])
+                progress(block[-1][0] + 1, len(questions))
     policy, plain = tallies["policy"].means(), tallies["baseline"].means()
     return {
         "policy": config.options.policy,
@@ -123,31 +136,27 @@ async def _race(
 ) -> None:
     from reasonprune.engine.live import LiveRace, RaceRequest
     from reasonprune.engine.offline import chat_prompt, sampling
-    from reasonprune.engine.probe import Prober
+    from reasonprune.engine.vllm import forcing, judge_of
 
     policy = build(options)
-    prober = None
-    if isinstance(options, ParallelProbeOptions):
-        prober = Prober.of(engine.get_tokenizer(), options.probe_tokens)
     # The same seeds for both, so that trace i of the policy is trace i of the baseline.
     seed = config.seed + 1_000_003 * (index + 1)
+    prompt = chat_prompt(engine, question.question, config.model)
     request = RaceRequest(
-        prompt=chat_prompt(engine, question.question, config.model),
+        prompt=prompt,
         params=sampling(config.temperature, config.top_p, config.max_tokens, seed),
         request_id=f"{name}-{index}",
         generate_options={},
         answer=options.answer,
-        prober=prober,
+        **forcing(options, engine, prompt),
     )
     classes = AnswerClasses(checker)
     gold = classes.add(question.gold)
-    race = LiveRace(engine, request, policy.signals, classes)
-    began = time.perf_counter()
+    race = LiveRace(engine, request, policy.signals, classes, judge_of(options, engine, request))
     try:
         outcome = await Driver(policy, race).run()
         if not outcome.decision.forced:
             await race.ended(outcome.kept[0])
-        seconds = time.perf_counter() - began
         await race.settled()
     finally:
         await race.close()
@@ -158,4 +167,4 @@ async def _race(
     tally.probe_tokens += race.probe_tokens
     tally.sequential += max(race.tokens(trace) for trace in outcome.traces)
     tally.started += len(outcome.traces)
-    tally.seconds += seconds
+    tally.judge_ms += race.judging.ms

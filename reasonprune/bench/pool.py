@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from reasonprune.engine.pool import RecordedQuestion, RecordedTrace, read_pool
-from reasonprune.engine.replay import ReplayRace
+from reasonprune.engine.replay import RecordedForce, ReplayRace
 from reasonprune.errors import PoolError
-from reasonprune.options import ParallelProbeOptions, PolicyOptions, SelfConsistencyOptions
+from reasonprune.judges.build import build_judge
+from reasonprune.judges.probe import ProbeJudge
+from reasonprune.options import DeepPruneOptions, ParallelProbeOptions, PolicyOptions, SelfConsistencyOptions
 from reasonprune.parallel.driver import Driver
 from reasonprune.parallel.policies import build
 
@@ -30,8 +32,11 @@ class Run:
 async def replay(options: PolicyOptions, question: RecordedQuestion, order: Sequence[RecordedTrace]) -> Run:
     """One race over recorded traces; its tokens are those of all traces up to their stop, and of all probes."""
     policy = build(options)
-    cost = options.probe_tokens if isinstance(options, ParallelProbeOptions) else 0
-    race = ReplayRace(order, policy.signals, cost)
+    cost = options.probe_tokens if isinstance(options, (ParallelProbeOptions, DeepPruneOptions)) else 0
+    judge = (
+        build_judge(options, ProbeJudge(RecordedForce(order, cost))) if isinstance(options, DeepPruneOptions) else None
+    )
+    race = ReplayRace(order, policy.signals, cost, judge, question.question)
     outcome = await Driver(policy, race).run()
     if outcome.failure:
         raise PoolError(f"The policy failed in replay: {outcome.failure}")

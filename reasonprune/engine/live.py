@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,10 +19,14 @@ from reasonprune.answers import AnswerClasses, extract_answer
 from reasonprune.answers.extract import AnswerKind
 from reasonprune.engine.confidence import TOP_LOGPROBS, token_confidence
 from reasonprune.engine.probe import Forced, Prober
-from reasonprune.parallel.protocol import Event, Failed, Finished, Grew, Probed, Signals
+from reasonprune.judges import PairJudge, Snapshot
+from reasonprune.judges.books import JudgeBooks
+from reasonprune.judges.probe import Forced as ForcedClass
+from reasonprune.parallel.protocol import Event, Failed, Finished, Grew, Judged, Probed, Signals
 
 logger = logging.getLogger(__name__)
 
+JUDGE_SETTLES_S = 0.25  # a judgement that is no longer needed is waited for this long, to count its tokens
 ABORT_RETRY_S = (0.0, 0.005, 0.02, 0.1, 0.5, 2.0)
 
 
@@ -34,9 +38,11 @@ class RaceRequest:
     params: SamplingParams
     request_id: str
     generate_options: Mapping[str, Any]
+    question: str = ""
     answer: AnswerKind = "auto"
     streaming: bool = False
     prober: Prober | None = None
+    judge_ms: float = 0.0
 
 
 @dataclass
@@ -49,14 +55,26 @@ class _Trace:
     token_ids: list[int] = field(default_factory=list)
     confidences: list[float] = field(default_factory=list)
     grown: int = 0
+    answer: str | None = None
+    ended: bool = False
     fresh: asyncio.Event = field(default_factory=asyncio.Event)
     stopped: bool = False
 
 
 class LiveRace:
-    """Implements `Race` on an `EngineClient`. Must be closed; closing aborts whatever still runs."""
+    """Implements `Race` on an `EngineClient`. Must be closed; closing aborts whatever still runs.
 
-    def __init__(self, engine: Any, request: RaceRequest, signals: Signals, classes: AnswerClasses) -> None:
+    `make_judge` is given the race, since some judges force answers from its traces.
+    """
+
+    def __init__(
+        self,
+        engine: Any,
+        request: RaceRequest,
+        signals: Signals,
+        classes: AnswerClasses,
+        make_judge: Callable[[LiveRace], PairJudge] | None = None,
+    ) -> None:
         self._engine = engine
         self._request = request
         self._signals = signals
@@ -64,10 +82,14 @@ class LiveRace:
         self._traces: dict[int, _Trace] = {}
         self._events: asyncio.Queue[Event | BaseException] = asyncio.Queue()
         self._background: set[asyncio.Task[None]] = set()
+        self._judging: set[asyncio.Task[None]] = set()
         self._began = time.perf_counter()
         self._error: BaseException | None = None
         self.probe_tokens = 0
         self.answers_ms = 0.0  # spent on finding and comparing answers
+        self.judging = JudgeBooks()
+        self._make_judge = make_judge
+        self._judge: PairJudge | None = None
         self.forced: dict[int, tuple[int, Forced]] = {}  # trace -> outputs before the probe, and what it gave
 
     @property
@@ -94,7 +116,7 @@ class LiveRace:
             params.temperature = temperature
         if params.seed is not None:
             params.seed += trace  # as vLLM seeds the samples of n > 1
-        live = self._request.streaming or self._signals.every
+        live = self._request.streaming or self._signals.every or self._signals.judges
         params.output_kind = RequestOutputKind.DELTA if live else RequestOutputKind.FINAL_ONLY
         if self._signals.confidences:
             params.logprobs = max(params.logprobs or 0, TOP_LOGPROBS)
@@ -128,6 +150,7 @@ class LiveRace:
         found = extract_answer(trace.text, self._request.answer) if reason == "stop" else None
         answer = await self._classes.add_async(found) if found is not None else None
         self.answers_ms += self.now - began
+        trace.answer, trace.ended = answer, True
         self._events.put_nowait(Finished(index, self.tokens(index), answer, trace.confidences[trace.grown :]))
 
     def _take(self, index: int, trace: _Trace, output: RequestOutput) -> str | None:
@@ -163,10 +186,11 @@ class LiveRace:
         self._traces[trace].stopped = True
         self._spawn(self._halt(trace))
 
-    def _spawn(self, coroutine: Any) -> None:
+    def _spawn(self, coroutine: Any) -> asyncio.Task[None]:
         task = asyncio.create_task(coroutine)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
 
     async def _halt(self, index: int) -> None:
         """Aborts in the engine and waits for the trace's last output, which holds its final token count.
@@ -209,6 +233,62 @@ class LiveRace:
             logger.debug("The probe of trace %d at %d tokens failed: %s", index, at, error)
         self._events.put_nowait(Probed(index, at, answer))
 
+    def judge(self, pairs: Sequence[tuple[int, int]]) -> None:
+        task = self._spawn(self._ask(list(pairs), {trace: self._snapshot(trace) for pair in pairs for trace in pair}))
+        self._judging.add(task)
+        task.add_done_callback(self._judging.discard)
+
+    def _snapshot(self, index: int) -> Snapshot:
+        trace = self._traces[index]
+        question = self._request.question
+        ids = tuple(trace.token_ids)
+        return Snapshot(index, len(ids), trace.text, question, ids, trace.ended, trace.answer)
+
+    async def _ask(self, pairs: list[tuple[int, int]], snapshots: dict[int, Snapshot]) -> None:
+        """A judge that fails or takes too long costs the request its judge, not its answer."""
+        books, began = self.judging, self.now
+        books.rounds += 1
+        books.pairs += len(pairs)
+        similarities: dict[tuple[int, int], float] = {}
+        failure = None
+        try:
+            async with asyncio.timeout(max(0.0, self._request.judge_ms - books.ms) / 1000):
+                judgement = await self._the_judge().judge([(snapshots[a], snapshots[b]) for a, b in pairs])
+            books.generated += judgement.generated
+            books.prompted += judgement.prompted
+            self.probe_tokens += judgement.generated
+            similarities = dict(zip(pairs, judgement.similarities, strict=True))
+        except EngineDeadError as error:
+            self._events.put_nowait(error)
+            return
+        except TimeoutError:
+            failure = f"the judge took longer than judge_ms, {self._request.judge_ms:g} ms"
+        except Exception as error:
+            logger.warning("The judge failed; the request goes on without it.", exc_info=True)
+            failure = f"the judge failed: {type(error).__name__}: {error}"
+        books.ms += self.now - began
+        books.failure = failure
+        self._events.put_nowait(Judged(similarities, failure))
+
+    def _the_judge(self) -> PairJudge:
+        """Made when it is first asked, so that one that cannot be loaded is a judge that fails."""
+        if self._judge is None:
+            assert self._make_judge is not None, "a policy that judges comes with a judge"
+            self._judge = self._make_judge(self)
+        return self._judge
+
+    async def force(self, snapshot: Snapshot) -> ForcedClass:
+        """What a trace as it was at `snapshot` answers when forced, as a class; used by the judge `probe`."""
+        prober = self._request.prober
+        assert prober is not None, "a judge that forces answers comes with a prober"
+        options = {k: v for k, v in self._request.generate_options.items() if k in ("lora_request", "priority")}
+        name = self._child_id(f"{snapshot.trace}-judge{snapshot.tokens}-{self.judging.rounds}")
+        forced = await prober.force(
+            self._engine, self._request.prompt, snapshot.token_ids, snapshot.text, name, options
+        )
+        answer = await self._classes.add_async(forced.answer) if forced.answer is not None else None
+        return answer, forced.generated
+
     async def ended(self, trace: int) -> None:
         task = self._traces[trace].task
         if not task.done():
@@ -217,7 +297,11 @@ class LiveRace:
             raise self._error
 
     async def settled(self) -> None:
-        """Wait until stopped traces have told their last token count."""
+        """Wait until stopped traces have told their last token count, and judges what they spent."""
+        if self._judging:
+            _, slow = await asyncio.wait(set(self._judging), timeout=JUDGE_SETTLES_S)
+            for task in slow:
+                task.cancel()
         while self._background:
             await asyncio.wait(set(self._background))
 

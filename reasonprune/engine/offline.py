@@ -32,7 +32,8 @@ async def open_engine(model: str, **overrides: Any) -> AsyncIterator[AsyncLLM]:
         os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")
         arguments |= {
             "worker_cls": SEED_WORKER,
-            "distributed_executor_backend": "uni",  # a worker process of its own costs a hand-over every step
+            # Plain `uni` becomes `mp` on CPUs, whose engine process spins on a core while it waits for its worker.
+            "distributed_executor_backend": "vllm.v1.executor.uniproc_executor.UniProcExecutor",
             "enforce_eager": True,
             "block_size": 32,
             "kv_cache_memory_bytes": 2 << 30,

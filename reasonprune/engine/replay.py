@@ -4,10 +4,34 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from reasonprune.engine.pool import RecordedTrace
 from reasonprune.errors import PoolError
-from reasonprune.parallel.protocol import Event, Finished, Grew, Probed, Signals
+from reasonprune.judges import PairJudge, Snapshot
+from reasonprune.judges.probe import Forced
+from reasonprune.parallel.protocol import Event, Finished, Grew, Judged, Probed, Signals, TraceEvent
+
+
+@dataclass(frozen=True)
+class _Question:
+    """Pairs on their way to the judge, with the traces as they were when it was asked."""
+
+    pairs: Sequence[tuple[int, int]]
+    snapshots: dict[int, Snapshot]
+
+
+@dataclass
+class RecordedForce:
+    """Forces answers in replay: the recorded one at the last probe before, `cost` tokens each."""
+
+    traces: Sequence[RecordedTrace]
+    cost: int
+
+    async def __call__(self, snapshot: Snapshot) -> Forced:
+        probes = self.traces[snapshot.trace].probes
+        every = min(probes, default=0)
+        return (probes.get(snapshot.tokens // every * every) if every else None), self.cost
 
 
 class ReplayRace:
@@ -16,17 +40,27 @@ class ReplayRace:
     A probe is charged `probe_cost` tokens, its upper bound, and its answer arrives that many ticks later.
     """
 
-    def __init__(self, traces: Sequence[RecordedTrace], signals: Signals, probe_cost: int = 0) -> None:
+    def __init__(
+        self,
+        traces: Sequence[RecordedTrace],
+        signals: Signals,
+        probe_cost: int = 0,
+        judge: PairJudge | None = None,
+        question: str = "",
+    ) -> None:
         self._records = traces
         self._signals = signals
         self._probe_cost = probe_cost
-        self._queue: list[tuple[float, int, Event]] = []
+        self._judge = judge
+        self._question = question
+        self._queue: list[tuple[float, int, Event | _Question]] = []
         self._started: dict[int, float] = {}
         self._stopped: dict[int, float] = {}
         self._reported: dict[int, int] = {}
         self._sequence = 0
         self.now = 0.0
         self.probe_tokens = 0
+        self.judge_prompt_tokens = 0
 
     def start(self, trace: int, temperature: float | None) -> None:
         if trace >= len(self._records):
@@ -43,7 +77,7 @@ class ReplayRace:
         if self._signals.every and following < self._records[trace].tokens:
             self._push(self._started[trace] + following, Grew(trace, following))
 
-    def _push(self, time: float, event: Event) -> None:
+    def _push(self, time: float, event: Event | _Question) -> None:
         self._sequence += 1
         heapq.heappush(self._queue, (time, self._sequence, event))
 
@@ -61,6 +95,29 @@ class ReplayRace:
         # A probe missing from an otherwise probed trace was not answered.
         self._push(self.now + self._probe_cost, Probed(trace, tokens, record.probes.get(tokens)))
 
+    def judge(self, pairs: Sequence[tuple[int, int]]) -> None:
+        snapshots = {trace: self._snapshot(trace) for pair in pairs for trace in pair}
+        self._push(self.now, _Question(pairs, snapshots))
+
+    def _snapshot(self, trace: int) -> Snapshot:
+        record, tokens = self._records[trace], self.tokens(trace)
+        ended = tokens == record.tokens
+        text = (record.text or "")[: None if ended else round(len(record.text or "") * tokens / record.tokens)]
+        return Snapshot(trace, tokens, text, self._question, (), ended, record.answer if ended else None)
+
+    async def _ask(self, question: _Question) -> Judged | None:
+        """The judge's word, at once; or after the ticks that forced answers take."""
+        assert self._judge is not None, "a policy that judges comes with a judge"
+        asked = [(question.snapshots[a], question.snapshots[b]) for a, b in question.pairs]
+        judgement = await self._judge.judge(asked)
+        judged = Judged(dict(zip(question.pairs, judgement.similarities, strict=True)))
+        self.probe_tokens += judgement.generated
+        self.judge_prompt_tokens += judgement.prompted
+        if not judgement.generated:
+            return judged
+        self._push(self.now + self._probe_cost, judged)
+        return None
+
     def tokens(self, trace: int) -> int:
         elapsed = self._stopped.get(trace, self.now) - self._started[trace]
         return int(min(elapsed, self._records[trace].tokens))
@@ -68,6 +125,12 @@ class ReplayRace:
     async def next(self) -> Event:
         while True:
             time, _, event = heapq.heappop(self._queue)
+            if isinstance(event, (_Question, Judged)):
+                self.now = time
+                judged = await self._ask(event) if isinstance(event, _Question) else event
+                if judged is not None:
+                    return judged
+                continue
             if event.trace in self._stopped:
                 continue
             self.now = time
@@ -75,7 +138,7 @@ class ReplayRace:
                 self._schedule_growth(event.trace, event.tokens)
             return self._with_confidences(event) if self._signals.confidences else event
 
-    def _with_confidences(self, event: Event) -> Event:
+    def _with_confidences(self, event: TraceEvent) -> TraceEvent:
         if not isinstance(event, (Grew, Finished)):
             return event
         since, self._reported[event.trace] = self._reported.get(event.trace, 0), event.tokens

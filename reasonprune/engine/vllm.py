@@ -7,7 +7,8 @@ vLLM's serving code, which sees one request with `n` outputs whatever the number
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from itertools import count
 from typing import Any
 
 from vllm import SamplingParams
@@ -21,8 +22,13 @@ from reasonprune.context import RequestContext, current_request
 from reasonprune.engine.live import LiveRace, RaceRequest
 from reasonprune.engine.outputs import deltas, merged
 from reasonprune.engine.probe import Prober
+from reasonprune.engine.yes_no import yes_probability
+from reasonprune.judges import PairJudge
+from reasonprune.judges.build import build_judge
+from reasonprune.judges.llm import LlmJudge
+from reasonprune.judges.probe import ProbeJudge
 from reasonprune.metrics import METRICS
-from reasonprune.options import ParallelProbeOptions, PolicyOptions
+from reasonprune.options import DeepPruneOptions, ParallelProbeOptions, PolicyOptions
 from reasonprune.parallel.driver import Driver, Outcome
 from reasonprune.parallel.policies import build
 
@@ -115,7 +121,8 @@ class RaceClient:
                 account.notes["seed"] = f"trace i is sampled with seed {params.seed} + i"
             policy = build(parallel)
             request = self._race_request(parallel, prompt, params, request_id, options)
-            race = LiveRace(self._inner, request, policy.signals, AnswerClasses(self._checker))
+            judge = judge_of(parallel, self._inner, request)
+            race = LiveRace(self._inner, request, policy.signals, AnswerClasses(self._checker), judge)
         try:
             outcome = await Driver(policy, race, choices).run()
             if outcome.failure:
@@ -146,14 +153,13 @@ class RaceClient:
             context.account.overhead_ms += outcome.policy_ms + race.answers_ms
             tokens = {trace: race.tokens(trace) for trace in outcome.traces}
             context.account.record_parallel(parallel.policy, parallel.n, outcome, tokens, race.probe_tokens)
+            if isinstance(parallel, DeepPruneOptions):
+                context.account.record_judge(parallel.judge, race.judging)
             METRICS.record(context.account)
 
     def _race_request(
         self, parallel: PolicyOptions, prompt: Any, params: SamplingParams, request_id: str, options: dict[str, Any]
     ) -> RaceRequest:
-        prober = None
-        if isinstance(parallel, ParallelProbeOptions):
-            prober = Prober.of(self._inner.get_tokenizer(), parallel.probe_tokens)
         return RaceRequest(
             prompt=prompt,
             params=params,
@@ -161,8 +167,34 @@ class RaceClient:
             generate_options=options,
             answer=parallel.answer,
             streaming=params.output_kind == RequestOutputKind.DELTA,
-            prober=prober,
+            **forcing(parallel, self._inner, prompt),
         )
+
+
+def forcing(parallel: PolicyOptions, engine: Any, prompt: Any) -> dict[str, Any]:
+    """What a race needs beside prompt and sampling where the policy forces answers or asks a judge."""
+    if not isinstance(parallel, (ParallelProbeOptions, DeepPruneOptions)):
+        return {}
+    tokenizer = engine.get_tokenizer()
+    needs: dict[str, Any] = {"prober": Prober.of(tokenizer, parallel.probe_tokens)}
+    if isinstance(parallel, DeepPruneOptions):
+        needs["judge_ms"] = parallel.judge_ms
+        if parallel.judge == "llm":
+            needs["question"] = tokenizer.decode(prompt["prompt_token_ids"], skip_special_tokens=True)
+    return needs
+
+
+def judge_of(parallel: PolicyOptions, engine: Any, request: RaceRequest) -> Callable[[LiveRace], PairJudge] | None:
+    """Makes the judge of a race, None where the policy asks none."""
+    if not isinstance(parallel, DeepPruneOptions):
+        return None
+    numbers = count()
+
+    async def score(text: str) -> tuple[float, int]:
+        name = f"{request.request_id}-llm-judge{next(numbers)}"
+        return await yes_probability(engine, engine.get_tokenizer(), text, name)
+
+    return lambda race: build_judge(parallel, ProbeJudge(race.force), LlmJudge(score))
 
 
 def _unsuitable(parallel: PolicyOptions, prompt: Any, params: SamplingParams) -> str | None:
@@ -171,9 +203,10 @@ def _unsuitable(parallel: PolicyOptions, prompt: Any, params: SamplingParams) ->
         return "temperature is 0, so all traces would be equal; set temperature or parallel.temperature above 0"
     if params.prompt_logprobs is not None:
         return "prompt_logprobs would be computed once for every trace; ask for them without parallel traces"
-    if isinstance(parallel, ParallelProbeOptions):
-        if not isinstance(prompt, dict) or prompt.get("type") != "token":
-            return "parallel_probe forces answers by token ids, which this prompt (embeddings, images) does not have"
-        if params.logprobs is not None or params.structured_outputs is not None:
-            return "parallel_probe may close a trace by force, where logprobs and structured output do not hold"
+    forces = isinstance(parallel, DeepPruneOptions) and parallel.judge in ("probe", "llm")
+    closes = isinstance(parallel, ParallelProbeOptions)
+    if (closes or forces) and not (isinstance(prompt, dict) and prompt.get("type") == "token"):
+        return f"{parallel.policy} works on token ids here, which this prompt (embeddings, images) does not have"
+    if closes and (params.logprobs is not None or params.structured_outputs is not None):
+        return "parallel_probe may close a trace by force, where logprobs and structured output do not hold"
     return None

@@ -34,7 +34,8 @@ def work_folder(name: str) -> Path:
 
 def seal(folder: Path, sha256: str) -> None:
     """Write the marker into a folder whose other files are complete. `sha256`: of the file it was made from."""
-    files = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.name != MARKER}
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / MARKER]
+    files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}
     marker = {"format": FORMAT, "sha256": sha256, "files": files}
     (folder / MARKER).write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
 

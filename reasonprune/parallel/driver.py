@@ -8,7 +8,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reasonprune.errors import EngineError, PoolError
-from reasonprune.parallel.protocol import Action, Decide, Event, Failed, Finished, Policy, Probe, Prune, Spawn
+from reasonprune.parallel.protocol import (
+    Action,
+    Decide,
+    Event,
+    Failed,
+    Finished,
+    Judge,
+    Judged,
+    Policy,
+    Probe,
+    Prune,
+    Spawn,
+)
 from reasonprune.parallel.race import Race
 
 logger = logging.getLogger(__name__)
@@ -66,10 +78,11 @@ class Driver:
                 self._consult(lambda: [self._policy.conclude()])
                 continue
             event = await self._race.next()
-            trace = self._traces[event.trace]
-            if trace.state != "running":
-                continue  # an event that was under way when the trace was stopped
-            self._book(trace, event)
+            if not isinstance(event, Judged):
+                trace = self._traces[event.trace]
+                if trace.state != "running":
+                    continue  # an event that was under way when the trace was stopped
+                self._book(trace, event)
             self._consult(lambda event=event: self._policy.on(event))  # type: ignore[misc]
         kept = self._keep(self._decision)
         return Outcome(self._decision, kept, self._traces, self._race.now, self._failure, self._probes, self._policy_ms)
@@ -110,6 +123,8 @@ class Driver:
             if self._traces[action.trace].state == "running":
                 self._probes += 1
                 self._race.probe(action.trace)
+        elif isinstance(action, Judge):
+            self._race.judge(action.pairs)
         else:
             if not set(action.ranking) <= self._traces.keys():
                 raise ValueError(f"the decision ranks traces that were never started: {action.ranking}")

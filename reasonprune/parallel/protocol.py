@@ -6,7 +6,7 @@ runs live on vLLM and in replay of recorded traces.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -50,7 +50,16 @@ class Failed:
     tokens: int
 
 
-Event = Grew | Finished | Probed | Failed
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """How likely the traces of each pair end in the same answer, 0 to 1. With a `failure` there are none."""
+
+    similarities: Mapping[tuple[int, int], float]
+    failure: str | None = None
+
+
+TraceEvent = Grew | Finished | Probed | Failed
+Event = TraceEvent | Judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +85,13 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class Judge:
+    """Ask how likely the traces of each pair, as far as they have come, end in the same answer; see `Judged`."""
+
+    pairs: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Decide:
     """End of the race: all traces still running are stopped.
 
@@ -90,7 +106,7 @@ class Decide:
     forced: bool = False
 
 
-Action = Spawn | Prune | Probe | Decide
+Action = Spawn | Prune | Probe | Judge | Decide
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +116,7 @@ class Signals:
     every: int = 0
     confidences: bool = False
     probes: bool = False
+    judges: bool = False
 
 
 class Policy(Protocol):

@@ -243,7 +243,7 @@ def save(
     phases: list[dict[str, object]],
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    model.generation_config.update(do_sample=True, temperature=1.0, top_p=1.0)
+    model.generation_config.update(do_sample=True, temperature=0.7, top_p=1.0)
     model.save_pretrained(out, state_dict={name: t.to(torch.bfloat16) for name, t in model.state_dict().items()})
     (out / "model.safetensors").chmod(0o644)  # safetensors writes for its owner only
     tokenizer.save_pretrained(out)

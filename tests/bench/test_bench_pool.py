@@ -11,6 +11,7 @@ from reasonprune.options import (
     AdaptiveConsistencyOptions,
     ConsensusOptions,
     DeepConfOptions,
+    DeepPruneOptions,
     ParallelProbeOptions,
     PolicyOptions,
     SelfConsistencyOptions,
@@ -55,6 +56,29 @@ async def test_a_trace_that_is_returned_runs_to_its_end():
     run = await replay(options, question(*traces), traces)
     # Both are probed at 10 tokens; forced closing needs no more than that.
     assert (run.correct, run.total_tokens, run.sequential_tokens, run.probe_tokens) == (True, 2 * 14 + 8, 14, 8)
+
+
+ALIKE = [RecordedTrace(tokens, "a", {5: "a", 10: "a"}) for tokens in (10, 20, 30, 40)]
+
+
+@pytest.mark.parametrize(
+    ("options", "total", "sequential", "probes"),
+    [
+        # The first ends at 10 tokens; the other three run for 4 more while they are forced to answer.
+        (DeepPruneOptions(n=4, probe_tokens=4), 10 + 3 * 14 + 3 * 4, 14, 12),
+        # Three visits at 5 tokens: two traces are forced for the first, one for each of the others. The first trace
+        # has ended meanwhile, so that no other need go on.
+        (DeepPruneOptions(n=4, when="prefix", prefix=5, finish=1, probe_tokens=2), 10 + 3 * 11 + 4 * 2, 11, 8),
+    ],
+)
+async def test_a_race_that_is_judged_pays_for_the_answers_it_forces(options, total, sequential, probes):
+    run = await replay(options, question(*ALIKE), ALIKE)
+    assert (run.correct, run.total_tokens, run.sequential_tokens, run.probe_tokens) == (True, total, sequential, probes)
+
+
+async def test_a_judge_that_needs_an_engine_has_none_in_replay():
+    with pytest.raises(ValueError, match="use probe, encoder or cosine in replay"):
+        await replay(DeepPruneOptions(n=4, judge="llm"), question(*ALIKE), ALIKE)
 
 
 async def test_a_pool_that_lacks_what_the_policy_needs():
@@ -104,10 +128,11 @@ def test_a_policy_is_measured_against_self_consistency(pool):
     assert result == bench_pool(pool, ConsensusOptions(n=8), reshuffles=3)
 
 
-def test_real_traces(data_folder):
+@pytest.mark.parametrize(("options", "share"), [(ConsensusOptions(n=64), 0.15), (DeepPruneOptions(n=64), 0.1)])
+def test_real_traces(data_folder, options, share):
     file = data_folder / "parallel_probe" / "aime24.json"
     if not file.is_file():
         pytest.skip(f"{file.name} of Parallel-Probe is not in the data folder")
-    result = bench_pool(file, ConsensusOptions(n=64), reshuffles=8)
-    assert result["total_tokens_share"] <= 0.15
+    result = bench_pool(file, options, reshuffles=8)
+    assert result["total_tokens_share"] <= share
     assert result["accuracy"] >= result["baseline"]["accuracy"] - 0.02

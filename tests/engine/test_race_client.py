@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncIterator
 from importlib.util import find_spec
 from typing import Any
 
@@ -13,54 +11,16 @@ import pytest
 if find_spec("vllm") is None:
     pytest.skip("vLLM is not installed; run `make setup`", allow_module_level=True)
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
+from client_requests import QUESTION, answer, idle
 from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
 
 from reasonprune.context import RequestContext, current_request
 from reasonprune.engine import vllm as client_module
-from reasonprune.engine.offline import chat_prompt, open_engine
+from reasonprune.engine.offline import chat_prompt
 from reasonprune.engine.vllm import RaceClient
 from reasonprune.options import Options
 from reasonprune.parallel.protocol import Action, Decide, Event, Signals, Spawn
-
-QUESTION = "Start with 10, add 20, add 5. What do you get?"
-
-
-@pytest.fixture(scope="session")
-async def engine() -> AsyncIterator[Any]:
-    limits = {"max_model_len": 1024, "max_num_seqs": 32, "kv_cache_memory_bytes": 128 << 20, "dtype": "float32"}
-    async with open_engine("tiny", **limits) as running:
-        yield running
-
-
-@pytest.fixture
-def client(engine: Any) -> RaceClient:
-    return RaceClient(engine)
-
-
-async def answer(client: RaceClient, field: dict[str, Any], stream: bool = False, **params: Any) -> Any:
-    """Outputs of one request as vLLM's serving code would see them, and its account."""
-    context = RequestContext(Options.model_validate(field))
-    kind = RequestOutputKind.DELTA if stream else RequestOutputKind.FINAL_ONLY
-    sampling = SamplingParams(**({"max_tokens": 200, "output_kind": kind} | params))
-    token = current_request.set(context)
-    try:
-        prompt = chat_prompt(client, QUESTION, "tiny")
-        name = f"test-{id(context)}"
-        outputs = [output async for output in client.generate(prompt, sampling, name)]
-    finally:
-        current_request.reset(token)
-    return outputs, context.account
-
-
-async def idle(engine: Any) -> bool:
-    for _ in range(100):
-        if engine.get_num_unfinished_requests() == 0:
-            return True
-        await asyncio.sleep(0.02)
-    return False
 
 
 class Broken:

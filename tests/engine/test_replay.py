@@ -1,9 +1,15 @@
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
 import pytest
 
 from reasonprune.engine.pool import RecordedTrace
-from reasonprune.engine.replay import ReplayRace
+from reasonprune.engine.replay import RecordedForce, ReplayRace
 from reasonprune.errors import PoolError
-from reasonprune.parallel.protocol import Finished, Grew, Probed, Signals
+from reasonprune.judges.judge import Judgement, Pair
+from reasonprune.judges.probe import ProbeJudge
+from reasonprune.judges.snapshot import Snapshot
+from reasonprune.parallel.protocol import Finished, Grew, Judged, Probed, Signals
 
 PLAIN = Signals()
 EVERY_10 = Signals(every=10)
@@ -107,3 +113,95 @@ def test_a_pool_with_too_few_traces():
 def test_a_pool_without_confidences():
     with pytest.raises(PoolError, match="token confidences"):
         ReplayRace([RecordedTrace(1, "a")], Signals(confidences=True)).start(0, None)
+
+
+@dataclass
+class Noting:
+    """A judge that notes what it is shown and costs what it is told to."""
+
+    generated: int = 0
+    prompted: int = 0
+    seen: list[Pair] = field(default_factory=list)
+
+    async def judge(self, pairs: Sequence[Pair]) -> Judgement:
+        self.seen += pairs
+        return Judgement([i / 10 for i in range(len(pairs))], self.generated, self.prompted)
+
+
+async def test_judgements_that_generate_come_after_the_ticks_of_a_probe_and_others_at_once():
+    judge = Noting(generated=8, prompted=100)
+    race = ReplayRace([RecordedTrace(tokens, "a") for tokens in (10, 12, 30)], PLAIN, 4, judge)
+    for trace in range(3):
+        race.start(trace, None)
+    assert await race.next() == Finished(0, 10, "a")
+    race.judge(((1, 0), (2, 0)))
+    # What ends meanwhile is told first.
+    assert await race.next() == Finished(1, 12, "a")
+    assert await race.next() == Judged({(1, 0): 0.0, (2, 0): 0.1})
+    assert (race.now, race.probe_tokens, race.judge_prompt_tokens) == (14, 8, 100)
+    judge.generated = 0
+    race.judge(((2, 0), (2, 1)))
+    assert await race.next() == Judged({(2, 0): 0.0, (2, 1): 0.1})
+    assert (race.now, race.probe_tokens, race.judge_prompt_tokens) == (14, 8, 200)
+    assert await race.next() == Finished(2, 30, "a")
+
+
+async def test_the_judge_is_shown_traces_as_they_were_when_it_was_asked():
+    judge = Noting()
+    traces = [RecordedTrace(10, "a", text="done"), RecordedTrace(30, "b", text="0123456789"), RecordedTrace(40, "c")]
+    race = ReplayRace(traces, PLAIN, judge=judge, question="What?")
+    for trace in range(3):
+        race.start(trace, None)
+    await race.next()
+    race.judge(((1, 0), (2, 0)))
+    race.stop(1)
+    await race.next()
+    ended = Snapshot(0, 10, "done", "What?", ended=True, answer="a")
+    assert judge.seen == [(Snapshot(1, 10, "012", "What?"), ended), (Snapshot(2, 10, "", "What?"), ended)]
+
+
+async def test_a_stopped_trace_is_shown_as_it_was_when_stopped():
+    judge = Noting()
+    race = ReplayRace([RecordedTrace(10, "a"), RecordedTrace(30, "b")], Signals(every=5), judge=judge)
+    race.start(0, None)
+    race.start(1, None)
+    await race.next()
+    race.stop(1)
+    assert await race.next() == Finished(0, 10, "a")
+    race.judge(((1, 0),))
+    await race.next()
+    assert [(s.tokens, s.ended) for s in judge.seen[0]] == [(5, False), (10, True)]
+
+
+@pytest.mark.parametrize(
+    ("probes", "tokens", "forced"),
+    [
+        ({10: "b", 20: "c"}, 9, None),
+        ({10: "b", 20: "c"}, 10, "b"),
+        ({10: "b", 20: "c"}, 19, "b"),
+        ({10: "b", 20: "c"}, 20, "c"),
+        ({10: "b", 20: None}, 25, None),
+        ({10: "b", 20: "c"}, 35, None),  # a probe missing from an otherwise probed trace was not answered
+        ({}, 25, None),
+    ],
+)
+async def test_an_answer_is_forced_as_it_was_at_the_last_probe_before(probes, tokens, forced):
+    force = RecordedForce([RecordedTrace(5, "x", {1: "y"}), RecordedTrace(40, "a", probes)], cost=6)
+    assert await force(Snapshot(1, tokens, "")) == (forced, 6)
+
+
+async def test_forced_answers_are_charged_once_and_known_at_once_from_then_on():
+    traces = [RecordedTrace(12, "a"), RecordedTrace(40, "b", {10: "a", 20: "b"}), RecordedTrace(13, "a", {10: "c"})]
+    race = ReplayRace(traces, PLAIN, 4, ProbeJudge(RecordedForce(traces, 4)))
+    for trace in range(3):
+        race.start(trace, None)
+    await race.next()
+    race.judge(((1, 0), (2, 0)))
+    race.judge(((1, 0),))
+    assert await race.next() == Judged({(1, 0): 1.0})  # asked second, but nothing had to be forced again
+    assert await race.next() == Finished(2, 13, "a")
+    assert await race.next() == Judged({(1, 0): 1.0, (2, 0): 0.0})
+    assert (race.now, race.probe_tokens, race.judge_prompt_tokens) == (16, 8, 0)
+    race.judge(((1, 0), (1, 2)))
+    assert await race.next() == Judged({(1, 0): 1.0, (1, 2): 1.0})
+    assert (race.now, race.probe_tokens) == (20, 12)

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from reasonprune.errors import ModelError
-from reasonprune.models import ResolvedModel, cache_folder, catalog, resolve
+from reasonprune.models import ResolvedModel, cache_folder, catalog, fetch_by_name, resolve, resolve_encoder
 from reasonprune.models.cache import defect, model_folder, seal, work_folder
-from reasonprune.models.catalog import DEMO, MODELS, SMOLLM2, PackagedModel, ShippedModel
+from reasonprune.models.catalog import DEMO, MINILM, MODELS, SMOLLM2, PackagedModel, ShippedModel
 
-REAL_CACHE = {model.name: model_folder(model.name) for model in (DEMO, SMOLLM2)}
+REAL_CACHE = {model.name: model_folder(model.name) for model in (DEMO, SMOLLM2, MINILM)}
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def put_in_cache(model: PackagedModel) -> Path:
 
 
 def test_sizes_of_the_parts_add_up() -> None:
-    for model in (DEMO, SMOLLM2):
+    for model in (DEMO, SMOLLM2, MINILM):
         assert sum(part.size for part in model.parts) == model.size
 
 
@@ -40,7 +40,7 @@ def test_catalog_tells_what_is_cached(cache: Path) -> None:
 
     entries = {entry.name: entry for entry in catalog()}
 
-    assert list(entries) == ["demo", "smollm2", "tiny"]
+    assert list(entries) == ["demo", "smollm2", "tiny", "minilm"]
     assert entries["smollm2"].cached
     assert entries["smollm2"].size_on_disk > 1000
     assert not entries["demo"].cached
@@ -129,8 +129,56 @@ def test_bare_word_is_answered_with_the_short_names(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ModelError, match="demo, smollm2, tiny"):
+    with pytest.raises(ModelError, match=r"short name \(demo, smollm2, tiny\)"):
         resolve(model)
+    with pytest.raises(ModelError, match=r"not a sentence encoder.* short name \(minilm\)"):
+        resolve_encoder(model)
+    with pytest.raises(ModelError, match="demo, smollm2, tiny, minilm"):
+        fetch_by_name(model)
+
+
+def test_sentence_encoder_is_not_served(cache: Path) -> None:
+    put_in_cache(MINILM)
+
+    with pytest.raises(ModelError, match=r"minilm is a sentence encoder, used by judges .*'smollm2'"):
+        resolve("minilm")
+
+
+def test_cached_encoder_resolves_to_its_folder(cache: Path) -> None:
+    folder = put_in_cache(MINILM)
+
+    assert resolve_encoder("minilm") == fetch_by_name("minilm") == folder
+
+
+def test_generating_model_is_no_encoder(cache: Path) -> None:
+    folder = put_in_cache(SMOLLM2)
+
+    assert fetch_by_name("smollm2") == folder
+    for name in ("smollm2", "tiny"):
+        with pytest.raises(ModelError, match=rf"{name} generates text and does not embed sentences.* minilm"):
+            resolve_encoder(name)
+
+
+@pytest.mark.parametrize("config", ["modules.json", "config.json"])
+def test_local_encoder(tmp_path: Path, config: str) -> None:
+    with pytest.raises(ModelError, match=r"neither a modules.json nor a config.json"):
+        resolve_encoder(str(tmp_path))
+
+    (tmp_path / config).write_text("{}")
+    assert resolve_encoder(str(tmp_path)) == tmp_path
+    with pytest.raises(ModelError, match="is a file"):
+        resolve_encoder(str(tmp_path / config))
+
+
+def test_encoder_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert resolve_encoder("org/name") == "org/name"
+
+    with pytest.raises(ModelError, match="no file or folder"):
+        resolve_encoder("./org/name")
+    Path("org/name").mkdir(parents=True)
+    with pytest.raises(ModelError, match=r"neither a modules.json"):
+        resolve_encoder("org/name")
 
 
 def test_import_is_light() -> None:
@@ -160,6 +208,19 @@ def test_tokenizer_of_a_cached_model(model: PackagedModel) -> None:
     assert config.eos_token_id == tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
     assert "".join(tokenizer.tokenize("a 345")) == "aĠ345"
     assert tokenizer.tokenize("345") == ["3", "4", "5"]
+
+
+def test_tokenizer_of_the_cached_encoder() -> None:
+    folder = REAL_CACHE["minilm"]
+    if defect(folder, MINILM.sha256) is not None:
+        pytest.skip("minilm is not in the cache")
+    transformers = pytest.importorskip("transformers")
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+
+    assert transformers.AutoConfig.from_pretrained(folder).hidden_size == 384
+    assert tokenizer.convert_ids_to_tokens(tokenizer("Two apples")["input_ids"]) == ["[CLS]", "two", "apples", "[SEP]"]
+    assert (folder / "1_Pooling" / "config.json").is_file()
 
 
 @pytest.mark.parametrize("keep", [0, 5, 100, -1])

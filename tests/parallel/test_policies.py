@@ -14,13 +14,14 @@ from reasonprune.options import (
     AdaptiveConsistencyOptions,
     ConsensusOptions,
     DeepConfOptions,
+    DeepPruneOptions,
     EscOptions,
     ParallelProbeOptions,
     PolicyOptions,
     SelfConsistencyOptions,
 )
 from reasonprune.parallel.policies import POLICIES, build
-from reasonprune.parallel.protocol import Spawn
+from reasonprune.parallel.protocol import Failed, Finished, Judged, Spawn
 
 MOST = 8
 EVERY = 16
@@ -47,7 +48,33 @@ options_of_any_policy = st.one_of(
         patience=st.integers(1, 3),
         warmup=st.integers(0, 3),
     ),
-    st.builds(ConsensusOptions, n=sizes, start=st.none() | sizes, threshold=shares, quorum=st.floats(0.1, 1)),
+    st.builds(
+        ConsensusOptions,
+        n=sizes,
+        start=st.none() | sizes,
+        threshold=shares,
+        quorum=st.floats(0.1, 1),
+        short=st.sampled_from([0, 50, 1024]),
+    ),
+    deepprune_options := st.builds(
+        DeepPruneOptions,
+        when=st.sampled_from(["finish", "prefix"]),
+        n=sizes,
+        start=st.none() | sizes,
+        threshold=st.floats(0, 0.99),
+        comparisons=st.integers(1, 3),
+        prefix=st.integers(1, 60),
+        clusters=st.integers(1, 4),
+        finish=sizes,
+        fallback=sizes,
+        vote=st.sampled_from(["weighted", "largest"]),
+        every=st.integers(5, 60),
+        confidence=shares,
+        divided=st.integers(2, 4),
+        quorum=st.floats(0.1, 1),
+        patience=st.floats(1, 4),
+        short=st.sampled_from([0, 50, 1024]),
+    ),
 )
 
 
@@ -93,10 +120,42 @@ def test_every_race_is_sound(play, options: PolicyOptions, pool, failing, cost):
         elif kind == "stop":
             running.remove(what)
             stopped.add(what)
-        else:
+        elif kind == "event" and not isinstance(what, Judged):
             assert what.trace not in stopped
-            if type(what).__name__ in ("Finished", "Failed"):
+            if isinstance(what, (Finished, Failed)):
                 running.remove(what.trace)
+
+
+@given(options=deepprune_options, pool=pools, failing=st.just(frozenset()) | failures, cost=st.integers(0, 40))
+def test_every_judgement_is_sound(play, options: DeepPruneOptions, pool, failing, cost):
+    played = play(options, pool, probe_cost=cost, failing=failing)
+    assert played.outcome.failure is None
+    awaited, running, answers = None, set(), {}
+    for kind, what in played.race.notes:
+        if kind == "start":
+            running.add(what)
+        elif kind == "stop":
+            running.remove(what)
+        elif kind == "judge":
+            assert awaited is None, "one judgement at a time"
+            awaited = what
+            assert len(set(what)) == len(what) > 0
+            if options.when == "finish":
+                assert {asked for asked, _ in what} == running
+                compared = Counter(answers[finished] for finished in {finished for _, finished in what})
+                assert None not in compared
+                assert max(compared.values()) <= options.comparisons
+            else:
+                assert {trace for pair in what for trace in pair} <= set(played.started)
+                assert len({visited for visited, _ in what}) == 1
+                assert len(what) <= options.comparisons * options.clusters
+        elif isinstance(what, Judged):
+            assert what.similarities.keys() == set(awaited)
+            awaited = None
+        elif isinstance(what, (Finished, Failed)):
+            running.remove(what.trace)
+            if isinstance(what, Finished):
+                answers[what.trace] = what.answer
 
 
 @given(options=options_of_any_policy, pool=pools, cost=st.integers(0, 40))
@@ -107,7 +166,7 @@ def test_tokens_add_up(play, options: PolicyOptions, pool, cost):
         assert tokens[i] <= pool[i].tokens
         assert trace.state != "finished" or tokens[i] == pool[i].tokens
         assert trace.state != "finished" or trace.answer == pool[i].answer
-    assert race.probe_tokens == outcome.probes * cost
+    assert race.probe_tokens == (outcome.probes + played.forced) * cost
 
     account = Account()
     account.record_parallel(options.policy, options.n, outcome, tokens, race.probe_tokens)
@@ -115,9 +174,9 @@ def test_tokens_add_up(play, options: PolicyOptions, pool, cost):
     assert account.parallel["started"] == len(played.started)
 
 
-@given(options=options_of_any_policy, pool=pools, failing=failures)
-def test_the_same_traces_give_the_same_race(play, options: PolicyOptions, pool, failing):
-    first, second = (play(options, pool, failing=failing) for _ in range(2))
+@given(options=options_of_any_policy, pool=pools, failing=failures, cost=st.sampled_from([0, 7]))
+def test_the_same_traces_give_the_same_race(play, options: PolicyOptions, pool, failing, cost):
+    first, second = (play(options, pool, failing=failing, probe_cost=cost) for _ in range(2))
     assert first.outcome == second.outcome
     assert first.race.notes == second.race.notes
 
@@ -152,28 +211,38 @@ def test_self_consistency_is_the_majority_of_finished_answers(play, n, pool):
     assert set(played.states) == {"finished"}
 
 
-@pytest.mark.parametrize("policy", sorted(POLICY_OPTIONS))
-def test_where_nobody_answers_the_reason_says_so(play, policy):
+each_policy = pytest.mark.parametrize(
+    ("policy", "settings"),
+    [
+        *((policy, {}) for policy in sorted(POLICY_OPTIONS)),
+        ("deepprune", {"when": "prefix"}),
+        ("deepprune", {"when": "prefix", "prefix": 20, "vote": "largest"}),
+    ],
+)
+
+
+@each_policy
+def test_where_nobody_answers_the_reason_says_so(play, policy, settings):
     pool = [RecordedTrace(tokens, None, {}, (1.0,) * tokens) for tokens in (40, 30, 50, 60)]
-    outcome = play(POLICY_OPTIONS[policy](n=3), pool).outcome
+    outcome = play(POLICY_OPTIONS[policy](n=3, **settings), pool).outcome
     assert outcome.decision.answer is None
     assert outcome.decision.votes == {}
     assert "no trace gave an answer that could be found, so the first to finish is returned" in outcome.decision.reason
     assert outcome.kept == ((0,) if policy == "adaptive_consistency" else (1,))
 
 
-@pytest.mark.parametrize("policy", sorted(POLICY_OPTIONS))
-def test_where_all_fail_a_new_trace_answers(play, policy):
+@each_policy
+def test_where_all_fail_a_new_trace_answers(play, policy, settings):
     pool = [RecordedTrace(10, "1", {}, (1.0,) * 10)] * 4
-    outcome = play(POLICY_OPTIONS[policy](n=3), pool, failing={0, 1, 2}).outcome
+    outcome = play(POLICY_OPTIONS[policy](n=3, **settings), pool, failing={0, 1, 2}).outcome
     assert outcome.kept == (3,)
     assert outcome.traces[3].state == "running"
     assert "no trace finished" in outcome.decision.reason
 
 
-@pytest.mark.parametrize("policy", sorted(POLICY_OPTIONS))
-def test_a_single_trace_is_enough(play, policy):
-    played = play(POLICY_OPTIONS[policy](n=1), [RecordedTrace(10, "1", {}, (1.0,) * 10)])
+@each_policy
+def test_a_single_trace_is_enough(play, policy, settings):
+    played = play(POLICY_OPTIONS[policy](n=1, **settings), [RecordedTrace(10, "1", {}, (1.0,) * 10)])
     assert (played.answer, played.states) == ("1", ["finished"])
 
 

@@ -65,6 +65,9 @@ def test_consensus_stops_traces_mid_generation(server: Any, body: dict[str, Any]
         ("deepconf", {"n": 6, "warmup": 3, "window": 8}),
         ("deepconf", {"n": 6, "warmup": 3, "window": 8, "mode": "low"}),
         ("parallel_probe", {"n": 4, "every": 16, "stable": 2, "warmup": 1}),
+        ("deepprune", {"n": 12, "every": 16}),
+        ("deepprune", {"n": 6, "judge": "llm", "comparisons": 1}),
+        ("deepprune", {"n": 6, "when": "prefix", "prefix": 16, "finish": 3}),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])

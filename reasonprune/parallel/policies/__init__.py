@@ -9,6 +9,7 @@ from reasonprune.options import PolicyOptions
 from reasonprune.parallel.policies.adaptive_consistency import AdaptiveConsistency
 from reasonprune.parallel.policies.consensus import Consensus
 from reasonprune.parallel.policies.deepconf import DeepConf
+from reasonprune.parallel.policies.deepprune import deepprune
 from reasonprune.parallel.policies.esc import Esc
 from reasonprune.parallel.policies.parallel_probe import ParallelProbe
 from reasonprune.parallel.policies.self_consistency import SelfConsistency
@@ -21,6 +22,7 @@ POLICIES: dict[str, Callable[[Any], Policy]] = {
     "deepconf": DeepConf,
     "parallel_probe": ParallelProbe,
     "consensus": Consensus,
+    "deepprune": deepprune,
 }
 
 

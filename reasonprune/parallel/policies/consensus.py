@@ -28,6 +28,7 @@ class Consensus:
         self._started = options.first_wave
         self._quorum = ceil(round(options.quorum * options.first_wave, 9))
         self._ended = 0
+        self._longest = 0  # tokens of the longest trace that has finished
 
     def begin(self) -> list[Action]:
         return [Spawn() for _ in range(self._started)]
@@ -37,17 +38,27 @@ class Consensus:
             return []
         self._ended += 1
         if isinstance(event, Finished):
+            self._longest = max(self._longest, event.tokens)
             self._ballot.add(event.trace, event.answer)
         confidence = self._ballot.confidence
         if confidence >= self._options.threshold:
             return [self._decide("the leader is safe")]
         if self._ended >= self._quorum and self._ballot.answers:
-            return [self._decide("a quorum has ended")]
+            if self._longest > self._options.short or self._ended >= self._options.n:
+                return [self._decide("a quorum has ended")]
+            more = min(self._room, self._options.n - self._started)
+            self._started += more
+            return [Spawn() for _ in range(more)]
         tied = confidence <= 0.5
         if tied and self._ended * 2 >= self._options.first_wave and self._started < self._options.n:
             self._started += 1
             return [Spawn()]
         return []
+
+    @property
+    def _room(self) -> int:
+        """Traces by which those that run fall short of half the first wave."""
+        return max(0, self._options.first_wave // 2 - (self._started - self._ended))
 
     def _decide(self, why: str) -> Decide:
         probability = f"the leader beats the runner-up with probability {self._ballot.confidence:.3f}"

@@ -11,6 +11,7 @@ from reasonprune.parallel.protocol import (
     Action,
     Decide,
     Event,
+    Failed,
     Finished,
     Grew,
     Probe,
@@ -46,7 +47,7 @@ class ParallelProbe:
         if isinstance(event, Probed):
             if event.trace in self._running:
                 self._probes.setdefault(event.tokens // self._options.every, {})[event.trace] = event.answer
-        else:
+        elif isinstance(event, (Finished, Failed)):
             self._running.discard(event.trace)
             if isinstance(event, Finished):
                 self._finished.add(event.trace, event.answer)

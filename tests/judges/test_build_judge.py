@@ -1,0 +1,67 @@
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from reasonprune.judges.build import build_judge
+from reasonprune.judges.judge import Judgement, Pair
+from reasonprune.judges.snapshot import Snapshot
+from reasonprune.judges.truncated import TruncatedJudge
+from reasonprune.options import DeepPruneOptions
+
+
+@dataclass
+class Length:
+    """A judge that tells how long the first trace was that it was shown."""
+
+    name: str = "probe"
+
+    async def judge(self, pairs: Sequence[Pair]) -> Judgement:
+        return Judgement([float(first.tokens) for first, _ in pairs])
+
+
+PROBE, LLM = Length("probe"), Length("llm")
+
+
+@pytest.mark.parametrize(("name", "judge"), [("probe", PROBE), ("llm", LLM)])
+def test_judges_that_need_the_race_are_the_callers(name, judge):
+    assert build_judge(DeepPruneOptions(judge=name), PROBE, LLM) is judge
+
+
+@pytest.mark.parametrize("when", ["finish", "prefix"])
+def test_without_a_live_engine_no_language_model_judges(when):
+    with pytest.raises(ValueError, match="`llm` needs a live engine"):
+        build_judge(DeepPruneOptions(judge="llm", when=when), PROBE)
+
+
+@pytest.mark.parametrize(("model", "given"), [(None, "minilm"), ("/a/model", "/a/model")])
+def test_cosine_similarity_of_an_embedding_model(monkeypatch, model, given):
+    # A stand-in: the judge itself loads a model.
+    monkeypatch.setitem(sys.modules, "reasonprune.judges.cosine", SimpleNamespace(CosineJudge=Length))
+    assert build_judge(DeepPruneOptions(judge="cosine", judge_model=model), PROBE) == Length(given)
+
+
+@pytest.mark.parametrize(("model", "given"), [(None, None), ("/a/model", Path("/a/model"))])
+def test_a_trained_encoder(monkeypatch, model, given):
+    monkeypatch.setitem(sys.modules, "reasonprune.judges.encoder", SimpleNamespace(EncoderJudge=Length))
+    assert build_judge(DeepPruneOptions(judge="encoder", judge_model=model), PROBE) == Length(given)
+
+
+@pytest.mark.parametrize("name", ["probe", "llm"])
+@pytest.mark.parametrize(
+    ("settings", "shown"),
+    [
+        ({"prefix": 5}, 20),  # the policy that judges at every ending shows all there is
+        ({"when": "prefix", "prefix": 5}, 5),
+        ({"when": "prefix", "prefix": 500}, 20),
+        ({"when": "prefix", "prefix": 5, "words": 2}, 12),
+    ],
+)
+async def test_at_a_prefix_the_judge_sees_no_more_than_that(name, settings, shown):
+    judge = build_judge(DeepPruneOptions(judge=name, **settings), PROBE, LLM)
+    assert isinstance(judge, TruncatedJudge) == ("when" in settings)
+    trace = Snapshot(0, 20, "x so y 78 z but 67 z")
+    assert (await judge.judge([(trace, trace)])).similarities == [shown]
