@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from reasonprune.answers.extract import AnswerKind
 
@@ -112,6 +112,10 @@ class ConsensusOptions(PolicyOptions):
         return self.first_wave
 
 
+PREFIX_ONLY = {"prefix", "words", "clusters", "finish", "fallback", "vote"}
+FINISH_ONLY = {"every", "confidence", "divided", "quorum", "patience", "short"}
+
+
 class DeepPruneOptions(PolicyOptions):
     """Stops traces that a judge expects to end in an answer already present (DeepPrune, arXiv 2510.08483)."""
 
@@ -146,6 +150,17 @@ class DeepPruneOptions(PolicyOptions):
     patience: float = Field(2.0, ge=1, description="`finish`: wait at most this many times the first trace's length")
     short: int = Field(1024, ge=0, description="`finish`: where no trace is longer, undecided races start up to n")
     probe_tokens: int = Field(16, ge=1, description="`probe`: most tokens of a forced answer")
+
+    @model_validator(mode="after")
+    def _only_what_applies(self) -> DeepPruneOptions:
+        """Nothing that was asked for may go without effect."""
+        if self.judge_model is not None and self.judge in ("probe", "llm"):
+            raise ValueError(f"judge_model is for the judges encoder and cosine; the judge is {self.judge}")
+        other = PREFIX_ONLY if self.when == "finish" else FINISH_ONLY
+        if idle := sorted(self.model_fields_set & other):
+            moment = "prefix" if self.when == "finish" else "finish"
+            raise ValueError(f"{', '.join(idle)} only with when = {moment}, and when is {self.when}")
+        return self
 
     @property
     def first_wave(self) -> int:

@@ -115,6 +115,8 @@ def _as_request_error(error: ValidationError, model: type[BaseModel], root: str)
         path, named, known = f"{path}.policy", given.get("policy"), sorted(POLICY_OPTIONS)
         hint = _near(str(named), known)
         return RequestError(f"{path} is {_shown(named)}, not a policy.{hint} Policies: {', '.join(known)}.", path)
+    if first["type"] == "value_error":  # settings that do not go together; the message names them
+        return RequestError(f"{path}: {first['ctx']['error']}.", path)
     return RequestError(f"{path}: {first['msg']}, but it is {_shown(given)}.", path)
 
 

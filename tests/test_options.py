@@ -2,6 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from reasonprune.docs import settings_table
+from reasonprune.errors import RequestError
 from reasonprune.options import (
     DEFAULT_POLICY,
     EFFORTS,
@@ -14,6 +15,7 @@ from reasonprune.options import (
     Options,
     SelfConsistencyOptions,
 )
+from reasonprune.settings import validate
 
 
 @pytest.mark.parametrize("policy", sorted(POLICY_OPTIONS))
@@ -76,3 +78,17 @@ def test_every_setting_is_documented():
             assert f"| `parallel.{name}` ({policy}) |" in table
     for name in ("effort", "parallel.n", "presets", "server.max_n"):
         assert f"| `{name}` |" in table
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"vote": "largest"}, "vote only with when = prefix, and when is finish"),
+        ({"when": "prefix", "every": 5, "quorum": 0.5}, "every, quorum only with when = finish, and when is prefix"),
+        ({"judge_model": "head"}, "judge_model is for the judges encoder and cosine; the judge is probe"),
+    ],
+)
+def test_deepprune_refuses_what_would_have_no_effect(options, message):
+    with pytest.raises(RequestError) as refused:
+        validate(Options, {"parallel": {"policy": "deepprune", **options}}, "reasonprune")
+    assert refused.value.message == f"reasonprune.parallel: {message}."

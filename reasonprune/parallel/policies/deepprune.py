@@ -77,7 +77,8 @@ class DeepPrune:
                 return self._settle(late=True) if late else self._ask()
         elif isinstance(event, (Finished, Failed)):
             self._end(event)
-            return self._ask() or self._settle()
+            waits = self._asked and self._running and not self._safe(self._finished)
+            return self._ask() or ([] if waits else self._settle())
         return []
 
     def _end(self, event: Finished | Failed) -> None:
