@@ -113,11 +113,49 @@ def cut_off() -> list[str]:
     return lines
 
 
+def agreement() -> list[str]:
+    """What a forced answer says about a trace's own end."""
+    heads = ("pool", "traces that were forced to answer", "count", "end in that answer", "end as the other did")
+    lines = [row(*heads), row(*["---"] * len(heads))]
+    for result in load("agreement*.json"):
+        for pool, kinds in result["pools"].items():
+            for kind, share in kinds.items():
+                kept, other = share["keeps_its_forced_answer"], share["ends_as_the_other"]
+                lines.append(row(pool, kind, f"{share['count']:,}", f"{kept:.0%}", f"{other:.0%}"))
+    return lines
+
+
+def frontier() -> list[str]:
+    """Mean over the pools; points and shares against self-consistency with 64 traces."""
+    heads = ("policy", "setting", "points", "total tokens", "sequential tokens")
+    lines = [row(*heads), row(*["---"] * len(heads))]
+    for result in load("frontier*.json"):
+        for point in result["points"]:
+            shares = (f"{point['total_share']:.1%}", f"{point['sequential_share']:.0%}")
+            few = "" if point["reshuffles"] == 64 else f" ({point['reshuffles']} reshuffles)"
+            lines.append(row(point["policy"], point["setting"] + few, f"{point['points']:+.1f}", *shares))
+    return lines
+
+
+def judges() -> list[str]:
+    """How well a judge tells, on pairs of one question, that two traces will end alike."""
+    heads = ("pool", "judge", "prefix", "within-question AUROC", "pooled AUROC", "TNR at FNR 0.2", "ms a pair")
+    lines = [row(*heads), row(*["---"] * len(heads))]
+    for result in load("judge-*.json"):
+        for share, found in result["prefix"].items():
+            aurocs = (f"{found['auroc_within']:.3f}", f"{found['auroc_pooled']:.3f}", f"{found['tnr_at_fnr_20']:.3f}")
+            lines.append(row(result["file"], result["judge"], share, *aurocs, f"{found['ms_per_pair']:.2f}"))
+    return lines
+
+
 TABLES: dict[str, Callable[[], list[str]]] = {
     "settings": lambda: settings_table().rstrip().splitlines(),
     "pools": pools,
     "live": live,
     "tiny": tiny,
+    "agreement": agreement,
+    "frontier": frontier,
+    "judges": judges,
     "passthrough": passthrough,
     "cut_off": cut_off,
 }
