@@ -104,7 +104,14 @@ def passthrough() -> list[str]:
 
 def cut_off() -> list[str]:
     lines = [
-        row("requests", "cut off", "running in the engine afterwards", "memory before", "after 200", "after 400"),
+        row(
+            "requests a round",
+            "cut off",
+            "running in the engine afterwards",
+            "memory",
+            "a round later",
+            "two rounds later",
+        ),
         row(*["---"] * 6),
     ]
     for result in load("cut-off*.json"):
@@ -137,17 +144,6 @@ def frontier() -> list[str]:
     return lines
 
 
-def judges() -> list[str]:
-    """How well a judge tells, on pairs of one question, that two traces will end alike."""
-    heads = ("pool", "judge", "prefix", "within-question AUROC", "pooled AUROC", "TNR at FNR 0.2", "ms a pair")
-    lines = [row(*heads), row(*["---"] * len(heads))]
-    for result in load("judge-*.json"):
-        for share, found in result["prefix"].items():
-            aurocs = (f"{found['auroc_within']:.3f}", f"{found['auroc_pooled']:.3f}", f"{found['tnr_at_fnr_20']:.3f}")
-            lines.append(row(result["file"], result["judge"], share, *aurocs, f"{found['ms_per_pair']:.2f}"))
-    return lines
-
-
 TABLES: dict[str, Callable[[], list[str]]] = {
     "settings": lambda: settings_table().rstrip().splitlines(),
     "pools": pools,
@@ -155,7 +151,6 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "tiny": tiny,
     "agreement": agreement,
     "frontier": frontier,
-    "judges": judges,
     "passthrough": passthrough,
     "cut_off": cut_off,
 }

@@ -120,11 +120,8 @@ class DeepPruneOptions(PolicyOptions):
     """Stops traces that a judge expects to end in an answer already present (DeepPrune, arXiv 2510.08483)."""
 
     policy: Literal["deepprune"] = "deepprune"
-    judge: Literal["probe", "encoder", "llm", "cosine"] = Field(
+    judge: Literal["probe", "llm"] = Field(
         "probe", description="what tells whether two traces will end in the same answer"
-    )
-    judge_model: str | None = Field(
-        None, description="`encoder`: folder of a trained head; `encoder`, `cosine`: unset is the one shipped"
     )
     judge_ms: float = Field(10_000, gt=0, description="most milliseconds to spend on judging; then without a judge")
     when: Literal["finish", "prefix"] = Field(
@@ -143,7 +140,7 @@ class DeepPruneOptions(PolicyOptions):
     )
     every: int = Field(1000, ge=1, description="`finish`: tokens between two judgements once a trace has ended")
     confidence: float = Field(
-        0.8, gt=0.5, lt=1, description="`finish`: posterior that the leader beats the runner-up, for it to be safe"
+        0.77, gt=0.5, lt=1, description="`finish`: posterior that the leader beats the runner-up, for it to be safe"
     )
     divided: int = Field(3, ge=2, description="`finish`: the first of this many answers wins where all differ")
     quorum: float = Field(0.7, gt=0, le=1, description="`finish`: share of the traces after whose ending the lead wins")
@@ -154,8 +151,6 @@ class DeepPruneOptions(PolicyOptions):
     @model_validator(mode="after")
     def _only_what_applies(self) -> DeepPruneOptions:
         """Nothing that was asked for may go without effect."""
-        if self.judge_model is not None and self.judge in ("probe", "llm"):
-            raise ValueError(f"judge_model is for the judges encoder and cosine; the judge is {self.judge}")
         other = PREFIX_ONLY if self.when == "finish" else FINISH_ONLY
         if idle := sorted(self.model_fields_set & other):
             moment = "prefix" if self.when == "finish" else "finish"

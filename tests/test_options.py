@@ -85,7 +85,6 @@ def test_every_setting_is_documented():
     [
         ({"vote": "largest"}, "vote only with when = prefix, and when is finish"),
         ({"when": "prefix", "every": 5, "quorum": 0.5}, "every, quorum only with when = finish, and when is prefix"),
-        ({"judge_model": "head"}, "judge_model is for the judges encoder and cosine; the judge is probe"),
     ],
 )
 def test_deepprune_refuses_what_would_have_no_effect(options, message):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from reasonprune.judges.judge import PairJudge
 from reasonprune.judges.truncated import TruncatedJudge
 from reasonprune.options import DeepPruneOptions
@@ -13,7 +11,6 @@ def build_judge(options: DeepPruneOptions, probe: PairJudge, llm: PairJudge | No
     """`probe` and `llm` use the race's own engine or recording, so the caller makes them.
 
     Raises:
-        ModelError: the encoder or its head cannot be found.
         ValueError: there is no language model to be the judge `llm`.
     """
     judge = _judge(options, probe, llm)
@@ -23,14 +20,6 @@ def build_judge(options: DeepPruneOptions, probe: PairJudge, llm: PairJudge | No
 def _judge(options: DeepPruneOptions, probe: PairJudge, llm: PairJudge | None) -> PairJudge:
     if options.judge == "probe":
         return probe
-    if options.judge == "llm":
-        if llm is None:
-            raise ValueError("the judge `llm` needs a live engine; use probe, encoder or cosine in replay")
-        return llm
-    if options.judge == "cosine":
-        from reasonprune.judges.cosine import CosineJudge
-
-        return CosineJudge(options.judge_model or "minilm")
-    from reasonprune.judges.encoder import EncoderJudge
-
-    return EncoderJudge(Path(options.judge_model) if options.judge_model else None)
+    if llm is None:
+        raise ValueError("the judge `llm` needs a live engine; use probe in replay")
+    return llm

@@ -125,7 +125,7 @@ TINY = ShippedModel(
 
 MINILM = PackagedModel(
     name="minilm",
-    description="all-MiniLM-L6-v2: sentence encoder for judges, 22 million parameters, 384 dimensions",
+    description="all-MiniLM-L6-v2: sentence encoder, 22 million parameters, 384 dimensions",
     licence="Apache-2.0",
     parts=(
         Part(

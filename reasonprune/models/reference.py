@@ -35,7 +35,7 @@ def resolve(model: str) -> ResolvedModel:
     if known := MODELS.get(model):
         if known.purpose != "generation":
             raise ModelError(
-                f'{model} is a sentence encoder, used by judges (`judge = "encoder"`), and cannot be served. '
+                f"{model} is a sentence encoder and cannot be served. "
                 "Name a model that generates text, such as 'smollm2'."
             )
         return ResolvedModel(model, str(_folder(known)), "catalog")

@@ -94,9 +94,12 @@ async def test_a_judge_that_fails_is_named_and_costs_no_answer(
     assert await idle(engine)
 
 
-async def test_a_judge_that_cannot_be_loaded_is_named(engine: Any, client: Any) -> None:
-    field = {"policy": "deepprune", "n": 4, "judge": "encoder", "judge_model": "no/such/head"}
-    outputs, account = await answer(client, {"parallel": field})
+async def test_a_judge_that_cannot_be_made_is_named(engine: Any, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unmade(*arguments: Any) -> None:
+        raise OSError("no such model")
+
+    monkeypatch.setattr(client_module, "build_judge", unmade)
+    outputs, account = await answer(client, {"parallel": {"policy": "deepprune", "n": 4}})
     assert outputs[-1].finished
-    assert any("no/such/head" in entry["reason"] for entry in account.not_applied)
+    assert any("no such model" in entry["reason"] for entry in account.not_applied)
     assert await idle(engine)

@@ -140,7 +140,7 @@ def test_bare_word_is_answered_with_the_short_names(
 def test_sentence_encoder_is_not_served(cache: Path) -> None:
     put_in_cache(MINILM)
 
-    with pytest.raises(ModelError, match=r"minilm is a sentence encoder, used by judges .*'smollm2'"):
+    with pytest.raises(ModelError, match=r"minilm is a sentence encoder and cannot be served.*'smollm2'"):
         resolve("minilm")
 
 

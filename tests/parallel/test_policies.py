@@ -28,6 +28,34 @@ EVERY = 16
 answers = st.sampled_from([None, "1", "1", "2", "3"])
 sizes = st.integers(1, MOST)
 shares = st.floats(0.51, 0.99)
+some_sizes = st.none() | sizes
+thresholds = st.floats(0, 0.99)
+shorts = st.sampled_from([0, 50, 1024])
+judged_options = st.builds(
+    DeepPruneOptions,
+    n=sizes,
+    start=some_sizes,
+    threshold=thresholds,
+    comparisons=st.integers(1, 3),
+    every=st.integers(5, 60),
+    confidence=shares,
+    divided=st.integers(2, 4),
+    quorum=st.floats(0.1, 1),
+    patience=st.floats(1, 4),
+    short=shorts,
+) | st.builds(
+    DeepPruneOptions,
+    when=st.just("prefix"),
+    n=sizes,
+    start=some_sizes,
+    threshold=thresholds,
+    comparisons=st.integers(1, 3),
+    prefix=st.integers(1, 60),
+    clusters=st.integers(1, 4),
+    finish=sizes,
+    fallback=sizes,
+    vote=st.sampled_from(["weighted", "largest"]),
+)
 options_of_any_policy = st.one_of(
     st.builds(SelfConsistencyOptions, n=sizes),
     st.builds(AdaptiveConsistencyOptions, n=sizes, threshold=shares),
@@ -51,30 +79,12 @@ options_of_any_policy = st.one_of(
     st.builds(
         ConsensusOptions,
         n=sizes,
-        start=st.none() | sizes,
+        start=some_sizes,
         threshold=shares,
         quorum=st.floats(0.1, 1),
-        short=st.sampled_from([0, 50, 1024]),
+        short=shorts,
     ),
-    deepprune_options := st.builds(
-        DeepPruneOptions,
-        when=st.sampled_from(["finish", "prefix"]),
-        n=sizes,
-        start=st.none() | sizes,
-        threshold=st.floats(0, 0.99),
-        comparisons=st.integers(1, 3),
-        prefix=st.integers(1, 60),
-        clusters=st.integers(1, 4),
-        finish=sizes,
-        fallback=sizes,
-        vote=st.sampled_from(["weighted", "largest"]),
-        every=st.integers(5, 60),
-        confidence=shares,
-        divided=st.integers(2, 4),
-        quorum=st.floats(0.1, 1),
-        patience=st.floats(1, 4),
-        short=st.sampled_from([0, 50, 1024]),
-    ),
+    judged_options,
 )
 
 
@@ -126,7 +136,7 @@ def test_every_race_is_sound(play, options: PolicyOptions, pool, failing, cost):
                 running.remove(what.trace)
 
 
-@given(options=deepprune_options, pool=pools, failing=st.just(frozenset()) | failures, cost=st.integers(0, 40))
+@given(options=judged_options, pool=pools, failing=st.just(frozenset()) | failures, cost=st.integers(0, 40))
 def test_every_judgement_is_sound(play, options: DeepPruneOptions, pool, failing, cost):
     played = play(options, pool, probe_cost=cost, failing=failing)
     assert played.outcome.failure is None

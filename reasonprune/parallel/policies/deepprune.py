@@ -8,6 +8,7 @@ benchmarks/README.md): such a trace votes before it has ended, so that the vote 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import ceil, floor
 from random import Random
 
@@ -93,12 +94,14 @@ class DeepPrune:
                 self._first = event.tokens
 
     def _ask(self) -> list[Action]:
-        """Every running trace against a sample of the finished ones of each answer; nothing while the judge is busy."""
-        finished = self._finished.votes
-        if self._asked or self._failure or not finished or not self._running or self._safe(self._finished):
+        """Every running trace against a sample of the finished ones of each answer.
+
+        Nothing while the judge is busy, nor where its best word would not decide.
+        """
+        if self._asked or self._failure or not self._could_decide():
             return []
         pairs = []
-        for answer in finished:
+        for answer in self._finished.votes:
             of_answer = [trace for trace, given in self._finished.answers.items() if given == answer]
             for trace in self._random.sample(of_answer, min(self._options.comparisons, len(of_answer))):
                 self._asked[trace] = answer
@@ -126,11 +129,20 @@ class DeepPrune:
         if means and (nearest := max(means, key=means.__getitem__)) and means[nearest] > self._options.threshold:
             self._joined[running] = nearest
 
-    def _ballot(self) -> Ballot:
+    def _ballot_of(self, joined: Mapping[int, str]) -> Ballot:
+        """Finished traces, and running ones as if they had ended in the answers given."""
         ballot = Ballot(dict(self._finished.answers), dict(self._finished.weights))
-        for trace, answer in self._joined.items():
+        for trace, answer in joined.items():
             ballot.add(trace, answer)
         return ballot
+
+    def _could_decide(self) -> bool:
+        """Whether the leader, not safe by finished traces alone, would be so if all running ones were to join it."""
+        votes = self._finished.votes
+        if not votes or not self._running or self._safe(self._finished):
+            return False
+        best = self._ballot_of(dict.fromkeys(self._running, next(iter(votes))))
+        return self._safe(best)
 
     def _safe(self, ballot: Ballot) -> bool:
         """More than half of the first wave, and ahead by as much as the posterior asks."""
@@ -139,7 +151,7 @@ class DeepPrune:
 
     def _settle(self, late: bool = False) -> list[Action]:
         """The decision, more traces, or nothing yet."""
-        ballot = self._ballot()
+        ballot = self._ballot_of(self._joined)
         votes = ballot.votes
         if self._safe(ballot):
             return [self._decide(ballot, "the leader is safe")]

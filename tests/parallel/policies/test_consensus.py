@@ -109,6 +109,12 @@ def test_a_race_is_short_as_long_as_no_finished_trace_is_longer(play, tokens, de
     assert (len(played.started) == 8) is decided_at_the_quorum
 
 
+def test_a_long_trace_is_not_forgotten_when_short_ones_follow(play):
+    traces = [*pool("a"), *[RecordedTrace(tokens, "b") for tokens in (2000, 3000, 3000)], *pool("cdefghijklmn")]
+    played = play(ConsensusOptions(n=16, start=4), traces)
+    assert played.outcome.decision.reason.startswith("a quorum has ended: after 4 traces")
+
+
 def test_a_new_answer_that_makes_the_leader_safe_stops_short_races_too(play):
     played = play(ConsensusOptions(n=16), [*pool("abaabcc"), RecordedTrace(1000, "d"), *longer(pool("aaaaaaaa"), 100)])
     assert played.answer == "a"

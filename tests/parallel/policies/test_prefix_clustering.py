@@ -259,6 +259,17 @@ def test_nothing_is_judged_before_the_last_has_reached_the_prefix():
     assert policy.on(Failed(3, 9)) == [Judge(((1, 0),))]
 
 
+def test_nothing_is_decided_before_the_last_was_visited():
+    policy = begun(options(3))
+    for trace in (0, 1):
+        assert policy.on(Finished(trace, 8, "x")) == []
+    assert policy.on(Grew(2, PREFIX)) == [Judge(((1, 0),))]
+    assert policy.on(Grew(2, 2 * PREFIX)) == []
+    assert isinstance(policy.on(Judged({(1, 0): 1.0}))[0], Judge)
+    (decision,) = policy.on(Judged({(2, 0): 0.0, (2, 1): 0.0}))
+    assert decision.votes == {"x": 2}
+
+
 @pytest.mark.parametrize("visits", [0, 1])
 def test_without_its_judge_all_go_on_and_vote_alike(visits):
     policy = begun(options(4, finish=1))
