@@ -160,6 +160,15 @@ def test_a_trace_may_change_its_mind(play):
     assert played.outcome.decision.votes == {"b": 4, "a": 1}
 
 
+def test_what_was_alike_may_be_so_no_more():
+    policy = begun(n=4, every=20, patience=3.0)
+    policy.on(Finished(0, 10, "a"))
+    assert policy.on(judged(_1_0=1, _2_0=0, _3_0=0)) == []
+    assert asked(policy.on(Grew(1, 20))) == {(1, 0), (2, 0), (3, 0)}
+    assert policy.on(judged(_1_0=0, _2_0=0, _3_0=0)) == []
+    assert decision(policy.on(Grew(1, 31))).votes == {"a": 1}
+
+
 def test_forced_answers_are_paid_for_and_come_later(play):
     played = play(options(), [*pool("a"), *running(*["a"] * 5)], probe_cost=7)
     assert (played.outcome.decided_at, played.forced, played.race.probe_tokens) == (17, 5, 35)
