@@ -70,7 +70,7 @@ def test_bench_parallel_writes_both_sides_and_where_they_come_from(tmp_path: Pat
     assert result["total_tokens"] <= result["baseline"]["total_tokens"]
     assert result["baseline"]["traces_started"] == 4
     assert {"command", "commit", "versions", "data", "seed"} <= result["provenance"].keys()
-    assert result["sampling"]["temperature"] == 1.0, "TinyReasoner's own generation config"
+    assert result["sampling"]["temperature"] == 0.7, "TinyReasoner's own generation config"
 
 
 def test_a_pool_of_other_settings_is_not_mixed_in(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ async def test_a_judge_that_fails_is_named_and_costs_no_answer(
     when: str,
 ) -> None:
     judged_by(judge)
-    field = {"policy": "deepprune", "n": 6, "when": when, "prefix": 8, **options}
+    field = {"policy": "deepprune", "n": 6, "when": when, **({"prefix": 8} if when == "prefix" else {}), **options}
     outputs, account = await answer(client, {"parallel": field})
     assert "\\boxed{" in "".join(output.outputs[0].text for output in outputs)
     assert outputs[-1].outputs[0].finish_reason == "stop"
