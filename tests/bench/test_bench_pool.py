@@ -77,7 +77,7 @@ async def test_a_race_that_is_judged_pays_for_the_answers_it_forces(options, tot
 
 
 async def test_a_judge_that_needs_an_engine_has_none_in_replay():
-    with pytest.raises(ValueError, match="use probe, encoder or cosine in replay"):
+    with pytest.raises(ValueError, match="use probe in replay"):
         await replay(DeepPruneOptions(n=4, judge="llm"), question(*ALIKE), ALIKE)
 
 
