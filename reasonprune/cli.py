@@ -26,6 +26,7 @@ Temperature = Annotated[float | None, typer.Option(help="unset: the model's own,
 TopP = Annotated[float | None, typer.Option(help="unset: the model's own, else 0.95")]
 Out = Annotated[Path, typer.Option("--json", help="where the result goes")]
 Seed = Annotated[int, typer.Option(help="of everything random in this run")]
+Shares = Annotated[str, typer.Option("--prefix", help="shares of each trace that the judge is shown")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="a policy's option as key=value; may be repeated")]
 
 
@@ -150,6 +151,59 @@ def bench_parallel_command(
     _summary(result)
 
 
+@bench_app.command("judge")
+def bench_judge_command(
+    file: Annotated[Path, typer.Option("--pool", help="recorded traces with their texts")],
+    judge: Annotated[str, typer.Option(help="encoder, llm, probe or cosine")],
+    out: Out,
+    head: Annotated[Path | None, typer.Option(help="encoder: a trained head; unset: the shipped one")] = None,
+    model: Annotated[str | None, typer.Option(help="llm: the judge itself; cosine: the sentence encoder")] = None,
+    prefix: Shares = "0.25,0.5,0.75",
+    pairs: Annotated[int, typer.Option(min=1, help="most pairs a question; the same ones for every judge")] = 40,
+    limit_questions: Annotated[int | None, typer.Option(min=1, help="only the first questions")] = None,
+    unseen_by: Annotated[Path | None, typer.Option(help="only questions that this head was not trained on")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Measure how well a judge tells, from prefixes, which recorded traces end in the same answer."""
+    from reasonprune.bench.judge import JudgeConfig, bench_judge, judge_name
+    from reasonprune.bench.provenance import provenance, write
+
+    config = JudgeConfig(judge_name(judge), shares(prefix), pairs, head, model, limit_questions, unseen_by, seed)
+    with progress_bar() as progress:
+        task = progress.add_task(judge, total=None)
+        result = bench_judge(file, config, lambda done, total: progress.update(task, completed=done, total=total))
+    write(out, {**result, "provenance": provenance(seed, file, model)})
+    _judge_summary({share: {judge: found, "oracle": result["oracle"]} for share, found in result["prefix"].items()})
+
+
+@train_app.command("judge")
+def train_judge_command(
+    pools: Annotated[list[Path], typer.Option("--pool", help="recorded traces with their texts; may be repeated")],
+    out: Annotated[Path, typer.Option(help="folder for the head and its provenance")],
+    encoder: Annotated[str, typer.Option(help="sentence encoder: short name, folder or hub id")] = "minilm",
+    prefix: Shares = "0.25,0.5,0.75",
+    inputs: Annotated[str, typer.Option(help="heads to try, the simplest first")] = "text,cosine,embeddings",
+    pairs: Annotated[int, typer.Option(min=1, help="most pairs a question")] = 120,
+    epochs: Annotated[int, typer.Option(min=1, help="at most; ends earlier when validation does not improve")] = 30,
+    seed: Seed = 0,
+) -> None:
+    """Train the head of the judge `encoder`; prints its figures on questions that training did not see."""
+    from reasonprune.train.judge import TrainConfig, inputs_of, train
+
+    config = TrainConfig(encoder, shares(prefix), inputs_of(inputs), pairs, epochs, seed=seed)
+    with progress_bar() as progress:
+        tasks: dict[str, Any] = {}
+
+        def show(stage: str, share: float) -> None:
+            if stage not in tasks:
+                tasks[stage] = progress.add_task(stage, total=100)
+            progress.update(tasks[stage], completed=round(100 * share))
+
+        head = train(pools, out, config, progress=show)
+    for pool, cuts in head.training["test"].items():
+        _judge_summary(cuts, pool)
+
+
 @train_app.command("tiny-reasoner")
 def train_tiny_reasoner(
     out: Annotated[Path, typer.Option(help="folder for weights, tokenizer and provenance")],
@@ -175,6 +229,28 @@ def policy_options(policy: str, n: int, sets: list[str]) -> Any:
             raise RequestError(f"--set {pair}: expected key=value.", "--set")
         chosen[key] = scalar(value)
     return validate(Options, {"parallel": chosen}, "options").parallel
+
+
+def shares(prefix: str) -> tuple[float, ...]:
+    """Shares of a trace from the command line; raises RequestError for what is not between 0 and 1."""
+    from reasonprune.errors import RequestError
+
+    try:
+        found = tuple(float(share) for share in prefix.split(","))
+    except ValueError:
+        found = ()
+    if not found or not all(0 < share < 1 for share in found):
+        raise RequestError(f"--prefix {prefix}: expected shares between 0 and 1, such as 0.25,0.5.", "--prefix")
+    return found
+
+
+def _judge_summary(cuts: dict[str, Any], title: str | None = None) -> None:
+    table = Table("prefix", "judge", "AUROC within questions", "pooled", "TNR at FNR 0.2", "pairs", title=title)
+    for cut, judges in cuts.items():
+        for judge, found in judges.items():
+            values = [found[key] for key in ("auroc_within", "auroc_pooled", "tnr_at_fnr_20")]
+            table.add_row(cut, judge, *("-" if v is None else f"{v:.3f}" for v in values), f"{found['pairs']:,}")
+    Console(stderr=True).print(table)
 
 
 def _summary(result: dict[str, Any]) -> None:

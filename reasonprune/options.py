@@ -112,16 +112,24 @@ class ConsensusOptions(PolicyOptions):
         return self.first_wave
 
 
-PREFIX_ONLY = {"prefix", "words", "clusters", "finish", "fallback", "vote"}
-FINISH_ONLY = {"every", "confidence", "divided", "quorum", "patience", "short"}
+# Settings of deepprune that have an effect only where another has one of these values.
+DEEPPRUNE_NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    **dict.fromkeys(("prefix", "words", "clusters", "finish", "fallback", "vote"), ("when", ("prefix",))),
+    **dict.fromkeys(("every", "confidence", "divided", "quorum", "patience", "short"), ("when", ("finish",))),
+    "judge_model": ("judge", ("encoder", "cosine")),
+    "probe_tokens": ("judge", ("probe",)),
+}
 
 
 class DeepPruneOptions(PolicyOptions):
     """Stops traces that a judge expects to end in an answer already present (DeepPrune, arXiv 2510.08483)."""
 
     policy: Literal["deepprune"] = "deepprune"
-    judge: Literal["probe", "llm"] = Field(
+    judge: Literal["probe", "encoder", "llm", "cosine"] = Field(
         "probe", description="what tells whether two traces will end in the same answer"
+    )
+    judge_model: str | None = Field(
+        None, description="`encoder`: folder of a trained head; `cosine`: sentence encoder; unset: what is shipped"
     )
     judge_ms: float = Field(10_000, gt=0, description="most milliseconds to spend on judging; then without a judge")
     when: Literal["finish", "prefix"] = Field(
@@ -151,10 +159,11 @@ class DeepPruneOptions(PolicyOptions):
     @model_validator(mode="after")
     def _only_what_applies(self) -> DeepPruneOptions:
         """Nothing that was asked for may go without effect."""
-        other = PREFIX_ONLY if self.when == "finish" else FINISH_ONLY
-        if idle := sorted(self.model_fields_set & other):
-            moment = "prefix" if self.when == "finish" else "finish"
-            raise ValueError(f"{', '.join(idle)} only with when = {moment}, and when is {self.when}")
+        fields = type(self).model_fields
+        for setting, (on, values) in DEEPPRUNE_NEEDS.items():
+            given = getattr(self, on)
+            if given not in values and getattr(self, setting) != fields[setting].default:
+                raise ValueError(f"{setting} only with {on} = {' or '.join(values)}, and {on} is {given}")
         return self
 
     @property

@@ -16,7 +16,15 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from reasonprune.errors import RequestError, UnknownModelError
-from reasonprune.options import DEFAULT_POLICY, EFFORTS, POLICY_OPTIONS, Options, ServerOptions, Settings
+from reasonprune.options import (
+    DEEPPRUNE_NEEDS,
+    DEFAULT_POLICY,
+    EFFORTS,
+    POLICY_OPTIONS,
+    Options,
+    ServerOptions,
+    Settings,
+)
 
 ENV_PREFIX = "REASONPRUNE__"
 FLAG_PREFIX = "--reasonprune."
@@ -37,7 +45,7 @@ def overlay(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any
         elif key == "presets":
             merged[key] = _presets(below if isinstance(below, Mapping) else {}, value)
         elif isinstance(below, Mapping) and not (key == "parallel" and _another_policy(below, value)):
-            merged[key] = {**below, **value}
+            merged[key] = {**(_without_idle(below, value) if key == "parallel" else below), **value}
         else:
             merged[key] = dict(value)
     return merged
@@ -51,6 +59,15 @@ def _presets(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, An
             overlay(below if isinstance(below, Mapping) else {}, options) if isinstance(options, Mapping) else options
         )
     return presets
+
+
+def _without_idle(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """`lower` without what `upper` leaves without effect: nobody is to blame for what another layer has set."""
+    kept = dict(lower)
+    for setting, (on, values) in DEEPPRUNE_NEEDS.items():
+        if on in upper and setting not in upper and upper[on] not in values:
+            kept.pop(setting, None)
+    return kept
 
 
 def _another_policy(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> bool:
@@ -78,6 +95,7 @@ def resolve(settings: Settings, preset: str | None = None, body: Any = None) -> 
     if body is not None:
         if not isinstance(body, Mapping):
             raise RequestError('reasonprune must be an object, such as {"effort": "medium"}.', "reasonprune")
+        _refuse_paths(body)
         merged = overlay(merged, body)
     options: Options = validate(Options, merged, "reasonprune")
     if options.parallel and options.parallel.n > settings.server.max_n:
@@ -87,6 +105,17 @@ def resolve(settings: Settings, preset: str | None = None, body: Any = None) -> 
             "reasonprune.parallel.n",
         )
     return options
+
+
+def _refuse_paths(body: Mapping[str, Any]) -> None:
+    """A client must not make the server open a folder or fetch a model of the client's choice."""
+    parallel = body.get("parallel")
+    if isinstance(parallel, Mapping) and "judge_model" in parallel:
+        raise RequestError(
+            "reasonprune.parallel.judge_model names a file of the server, so only the server's configuration may set"
+            " it: as a default or in a preset, which a request chooses by `model@preset`.",
+            "reasonprune.parallel.judge_model",
+        )
 
 
 def validate(model: type[BaseModel], value: Any, root: str) -> Any:

@@ -84,10 +84,28 @@ def test_every_setting_is_documented():
     ("options", "message"),
     [
         ({"vote": "largest"}, "vote only with when = prefix, and when is finish"),
-        ({"when": "prefix", "every": 5, "quorum": 0.5}, "every, quorum only with when = finish, and when is prefix"),
+        ({"when": "prefix", "every": 5, "quorum": 0.5}, "every only with when = finish, and when is prefix"),
     ],
 )
 def test_deepprune_refuses_what_would_have_no_effect(options, message):
+    with pytest.raises(RequestError) as refused:
+        validate(Options, {"parallel": {"policy": "deepprune", **options}}, "reasonprune")
+    assert refused.value.message == f"reasonprune.parallel: {message}."
+
+
+def test_settings_are_read_back_as_they_were_written():
+    for options in (DeepPruneOptions(), DeepPruneOptions(when="prefix", prefix=7), DeepPruneOptions(judge="cosine")):
+        assert DeepPruneOptions.model_validate(options.model_dump()) == options
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"judge_model": "minilm"}, "judge_model only with judge = encoder or cosine, and judge is probe"),
+        ({"judge": "llm", "probe_tokens": 9}, "probe_tokens only with judge = probe, and judge is llm"),
+    ],
+)
+def test_settings_of_another_judge_are_refused(options, message):
     with pytest.raises(RequestError) as refused:
         validate(Options, {"parallel": {"policy": "deepprune", **options}}, "reasonprune")
     assert refused.value.message == f"reasonprune.parallel: {message}."

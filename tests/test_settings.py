@@ -333,3 +333,27 @@ def test_an_unreadable_file(tmp_path):
 def test_validate_names_the_root():
     with pytest.raises(RequestError, match=r"options\.parallel\.n"):
         validate(Options, {"parallel": {"n": 0}}, "options")
+
+
+@pytest.mark.parametrize(
+    ("default", "body", "kept"),
+    [
+        ({"every": 500, "short": 0}, {"when": "prefix"}, {}),
+        ({"when": "prefix", "prefix": 9}, {"when": "finish", "every": 7}, {"every": 7}),
+        ({"judge": "cosine", "judge_model": "minilm", "every": 500}, {"judge": "probe"}, {"every": 500}),
+    ],
+)
+def test_a_default_that_the_request_leaves_without_effect_is_left_out(default, body, kept):
+    settings = load(None, {}, {"parallel": {"policy": "deepprune", **default}})
+    parallel = resolve(settings, None, {"parallel": body}).parallel
+    assert parallel.model_dump(exclude_unset=True) == {"policy": "deepprune", **body, **kept}
+
+
+def test_a_request_names_no_file_of_the_server():
+    settings = load(
+        None, {}, {"presets": {"mine": {"parallel": {"policy": "deepprune", "judge": "encoder", "judge_model": "/h"}}}}
+    )
+    assert resolve(settings, "mine").parallel.judge_model == "/h"
+    with pytest.raises(RequestError, match="only the server's configuration") as refused:
+        resolve(settings, None, {"parallel": {"policy": "deepprune", "judge": "encoder", "judge_model": "/etc"}})
+    assert refused.value.param == "reasonprune.parallel.judge_model"

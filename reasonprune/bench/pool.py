@@ -55,6 +55,17 @@ def orders(question: RecordedQuestion, index: int, n: int, reshuffles: int, seed
     return [random.Random(f"{seed}/{index}/{r}").sample(question.traces, n) for r in range(reshuffles)]
 
 
+def _check(file: Path, questions: Sequence[RecordedQuestion], options: PolicyOptions) -> None:
+    """Raises PoolError where the pool lacks what the judge reads: it would find nothing alike, and not say why."""
+    if not isinstance(options, DeepPruneOptions):
+        return
+    traces = [trace for question in questions for trace in question.traces]
+    if options.judge == "probe" and not any(trace.probes for trace in traces):
+        raise PoolError(f"{file.name} holds no probes for the judge probe; record it with --probe-every.")
+    if options.judge in ("encoder", "cosine") and not any(trace.text for trace in traces):
+        raise PoolError(f"{file.name} holds no texts, which the judge {options.judge} reads; use the judge probe.")
+
+
 def means(runs: list[Run]) -> dict[str, float]:
     count = len(runs)
     return {
@@ -78,6 +89,7 @@ def bench_pool(
         PoolError: the pool is malformed or lacks what the policy needs.
     """
     questions = read_pool(file)
+    _check(file, questions, options)
     n = options.n
 
     def run(candidate: PolicyOptions, start: float) -> list[Run]:

@@ -29,19 +29,19 @@ class Snapshot:
 
 def first_tokens(snapshot: Snapshot, tokens: int) -> Snapshot:
     """The trace at `tokens` tokens. Its text is cut in proportion, since not all tokens' texts are known."""
-    return _cut(snapshot, tokens, round(len(snapshot.text) * tokens / max(1, snapshot.tokens)))
+    if tokens >= snapshot.tokens:
+        return snapshot
+    return _cut(snapshot, tokens, round(len(snapshot.text) * tokens / snapshot.tokens))
 
 
 def first_words(snapshot: Snapshot, words: int) -> Snapshot:
     """The trace up to its reasoning word number `words`, which is left out; all of it where there are fewer."""
     for count, match in enumerate(_REASONING_WORD.finditer(snapshot.text), 1):
         if count == words:
-            return _cut(snapshot, round(snapshot.tokens * match.start() / len(snapshot.text)), match.start())
+            return _cut(snapshot, snapshot.tokens * match.start() // len(snapshot.text), match.start())
     return snapshot
 
 
 def _cut(snapshot: Snapshot, tokens: int, chars: int) -> Snapshot:
-    if tokens >= snapshot.tokens:
-        return snapshot
     text, ids = snapshot.text[:chars], snapshot.token_ids[:tokens]
     return replace(snapshot, tokens=tokens, text=text, token_ids=ids, ended=False, answer=None)

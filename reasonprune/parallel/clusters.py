@@ -41,8 +41,3 @@ class Clusters:
             return nearest
         self.members.append([trace])
         return len(self.members) - 1
-
-    @property
-    def singletons(self) -> bool:
-        """Nothing was found to be redundant."""
-        return all(len(cluster) == 1 for cluster in self.members)

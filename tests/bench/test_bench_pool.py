@@ -77,8 +77,17 @@ async def test_a_race_that_is_judged_pays_for_the_answers_it_forces(options, tot
 
 
 async def test_a_judge_that_needs_an_engine_has_none_in_replay():
-    with pytest.raises(ValueError, match="use probe in replay"):
+    with pytest.raises(PoolError, match="llm needs a live engine"):
         await replay(DeepPruneOptions(n=4, judge="llm"), question(*ALIKE), ALIKE)
+
+
+@pytest.mark.parametrize(("judge", "lacks"), [("probe", "no probes"), ("encoder", "no texts"), ("cosine", "no texts")])
+def test_a_pool_without_what_the_judge_reads_is_refused(tmp_path, judge, lacks):
+    row = {"question": "?", "gold": "4", "traces": [{"text": "", "token_ids": [1, 2], "answer": "4"}] * 4}
+    path = tmp_path / "pool.jsonl"
+    path.write_text(json.dumps(row))
+    with pytest.raises(PoolError, match=rf"pool\.jsonl holds {lacks}"):
+        bench_pool(path, DeepPruneOptions(n=4, judge=judge), reshuffles=1)
 
 
 async def test_a_pool_that_lacks_what_the_policy_needs():

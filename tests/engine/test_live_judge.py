@@ -50,8 +50,9 @@ async def test_a_judge_sees_running_and_finished_traces(engine: Any, client: Any
     for running, finished in judge.pairs:
         assert finished.ended
         assert finished.answer is not None
-        assert not running.ended
         assert len(running.token_ids) == running.tokens
+    # One may have ended of which the policy has not heard yet.
+    assert any(not running.ended for running, _ in judge.pairs)
     books = account.parallel["judge"]
     assert (books["name"], books["pairs"]) == ("probe", len(judge.pairs))
     assert account.parallel["finished"] < 6, "one finished trace and five that are said to agree decide the vote"

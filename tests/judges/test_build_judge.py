@@ -1,8 +1,10 @@
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
 
+from reasonprune.errors import ModelError, PoolError
 from reasonprune.judges.build import build_judge
 from reasonprune.judges.judge import Judgement, Pair
 from reasonprune.judges.snapshot import Snapshot
@@ -28,9 +30,24 @@ def test_judges_that_need_the_race_are_the_callers(name, judge):
     assert build_judge(DeepPruneOptions(judge=name), PROBE, LLM) is judge
 
 
+def test_trained_judges_are_made_here(tmp_path):
+    pytest.importorskip("sklearn")
+    from reasonprune.judges.cosine import CosineJudge
+    from reasonprune.judges.encoder import EncoderJudge
+
+    encoder = build_judge(DeepPruneOptions(judge="encoder", judge_model=str(tmp_path)), PROBE)
+    assert isinstance(encoder, EncoderJudge)
+    with pytest.raises(ModelError, match=re.escape(str(tmp_path))):
+        encoder.load()
+    assert isinstance(build_judge(DeepPruneOptions(judge="cosine"), PROBE), CosineJudge)
+    nowhere = build_judge(DeepPruneOptions(judge="cosine", judge_model=str(tmp_path / "none")), PROBE)
+    with pytest.raises(ModelError, match="none"):
+        nowhere.load()
+
+
 @pytest.mark.parametrize("when", ["finish", "prefix"])
 def test_without_a_live_engine_no_language_model_judges(when):
-    with pytest.raises(ValueError, match="`llm` needs a live engine"):
+    with pytest.raises(PoolError, match="llm needs a live engine"):
         build_judge(DeepPruneOptions(judge="llm", when=when), PROBE)
 
 

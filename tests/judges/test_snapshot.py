@@ -58,7 +58,12 @@ def test_the_cut_is_before_the_reasoning_word_of_that_number(words, text):
 
 def test_tokens_up_to_a_word_are_estimated_from_the_text():
     cut = first_words(Snapshot(0, 8, "0123456789 so 56", token_ids=tuple(range(8))), 1)
-    assert (cut.tokens, cut.token_ids) == (6, (0, 1, 2, 3, 4, 5))
+    assert (cut.tokens, cut.token_ids) == (5, (0, 1, 2, 3, 4))
+
+
+def test_a_word_in_the_last_token_cuts_all_the_same():
+    whole = Snapshot(0, 2, "The sum of both of them is 19, so", token_ids=(1, 2), ended=True, answer="19")
+    assert first_words(whole, 1) == Snapshot(0, 1, "The sum of both of them is 19, ", token_ids=(1,))
 
 
 @pytest.mark.parametrize("word", REASONING_WORDS)

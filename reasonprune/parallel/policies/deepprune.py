@@ -9,7 +9,7 @@ benchmarks/README.md): such a trace votes before it has ended, so that the vote 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import ceil, floor
+from math import ceil
 from random import Random
 
 from reasonprune.options import DeepPruneOptions
@@ -75,7 +75,7 @@ class DeepPrune:
             clock = event.trace == next(iter(self._running))
             late = self._first is not None and event.tokens > self._options.patience * self._first
             if clock and self._first is not None:
-                return self._settle(late=True) if late else self._ask()
+                return (self._settle(late=True) if late else []) or self._ask()
         elif isinstance(event, (Finished, Failed)):
             self._end(event)
             waits = self._asked and self._running and not self._safe(self._finished)
@@ -117,7 +117,9 @@ class DeepPrune:
         else:
             for running in self._running:
                 self._join(running, asked, event)
-        return (self._ask() if self._stale else []) or self._settle()
+        if self._stale and not self._safe(self._ballot_of(self._joined)):
+            return self._ask() or self._settle()
+        return self._settle()
 
     def _join(self, running: int, asked: dict[int, str], event: Judged) -> None:
         by_answer: dict[str, list[float]] = {}
@@ -160,8 +162,9 @@ class DeepPrune:
         quorum = self._ended >= ceil(round(self._options.quorum * self._started, 9))
         if not (scattered or quorum or late) or not self._finished.answers:
             return []
-        if self._longest <= self._options.short and self._started < self._options.n:
-            room = max(0, floor(self._options.first_wave / 2) - len(self._running))
+        longest = max(self._longest, *self._running.values(), 0)
+        if longest <= self._options.short and self._started < self._options.n:
+            room = max(0, max(1, self._options.first_wave // 2) - len(self._running))
             return self._spawn(min(room, self._options.n - self._started))
         if scattered:
             return [self._decide(ballot, "the first answers are all different")]

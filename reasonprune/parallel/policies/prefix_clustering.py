@@ -84,8 +84,9 @@ class PrefixClustering:
         return self._visit_next()
 
     def _stop_redundant(self) -> list[Action]:
-        clusters = self._clusters.members
-        if self._clusters.singletons:
+        alive = self._running | self._finished.answers.keys()
+        clusters = [sound for cluster in self._clusters.members if (sound := [t for t in cluster if t in alive])]
+        if all(len(cluster) == 1 for cluster in clusters):
             everyone = [cluster[0] for cluster in clusters]
             chosen = self._sample(everyone, self._options.fallback)
             self._note = f"; no two of {len(clusters)} traces were judged alike"
@@ -130,7 +131,7 @@ class PrefixClustering:
         votes = list(self._finished.votes.values())
         open_votes = sum(self._weights.get(trace, 1.0) for trace in self._running)
         lead = votes[0] - (votes[1] if len(votes) > 1 else 0.0) if votes else 0.0
-        if not self._running or (votes and lead > open_votes):
+        if any(votes) and (not self._running or lead > open_votes):
             return [self._decide("the vote is decided")]
         return []
 
@@ -138,4 +139,8 @@ class PrefixClustering:
         return self._finished.decide(f"{why} after {len(self._finished.answers)} traces{self._note}")
 
     def conclude(self) -> Decide:
+        votes = self._finished.votes
+        if votes and not any(votes.values()):
+            self._finished.weights = dict.fromkeys(self._finished.answers, 1.0)
+            self._note += "; none of those that were to vote gave an answer, so all others vote"
         return self._decide("all traces have ended")

@@ -236,6 +236,38 @@ def test_a_long_trace_ends_the_refilling(play):
     assert played.outcome.decided_at == 200
 
 
+def test_a_race_with_a_long_running_trace_is_not_short():
+    policy = begun(n=16, every=20, patience=3.0, short=25)
+    policy.on(Finished(0, 10, "a"))
+    policy.on(judged(_1_0=0, _2_0=0, _3_0=0, _4_0=0, _5_0=0))
+    for trace in (2, 3, 4, 5):
+        policy.on(Grew(trace, 20))
+    assert policy.on(Grew(1, 20))  # judged again
+    policy.on(judged(_1_0=0, _2_0=0, _3_0=0, _4_0=0, _5_0=0))
+    # Late, and 40 tokens are more than short: nothing more comes in.
+    assert decision(policy.on(Grew(1, 40))).reason.startswith("the rest is late")
+
+
+def test_where_lateness_decides_nothing_the_judge_is_asked_again():
+    policy = begun(n=16, every=20, patience=1.0, short=RUNNING)
+    policy.on(Finished(0, 10, "a"))
+    policy.on(judged(_1_0=0, _2_0=0, _3_0=0, _4_0=0, _5_0=0))
+    assert asked(policy.on(Grew(1, 20))) == {(trace, 0) for trace in range(1, 6)}
+
+
+def test_a_first_wave_of_one_is_followed_by_one_at_a_time(play):
+    played = play(options(n=3, start=1, short=RUNNING), pool("aaa"))
+    assert played.started == [0, 1] or len(played.started) > 1
+    assert [trace.started_at for trace in played.outcome.traces.values()][:2] == [0, 10]
+
+
+def test_what_is_safe_by_the_judge_is_not_judged_again():
+    policy = begun()
+    policy.on(Finished(0, 10, "a"))
+    policy.on(Finished(1, 12, "b"))  # while the judge is busy
+    assert decision(policy.on(judged(_1_0=0, _2_0=1, _3_0=1, _4_0=1, _5_0=1))).votes == {"a": 5, "b": 1}
+
+
 def test_failed_traces_have_ended_but_do_not_vote(play):
     played = play(options(n=5, quorum=0.6), [*pool("aab"), *running("-----", "-----")], failing={0, 1})
     assert played.outcome.decision.votes == {"b": 1}

@@ -309,3 +309,25 @@ def test_a_trace_that_fails_during_the_visits_is_not_chosen():
     assert isinstance(prune, Prune)
     assert prune.trace in (1, 2)
     assert policy._running == {1, 2} - {prune.trace}
+
+
+def test_where_the_whole_largest_cluster_fails_the_others_that_ended_vote(play):
+    short = [RecordedTrace(4, "y"), RecordedTrace(5, "y")]
+    settings = options(5, vote="largest", finish=2)
+    played = play(settings, [*short, *traces("xxx")], judge=Groups("bbaaa"), failing={2, 3, 4})
+    assert played.answer == "y"
+    assert "none of those that were to vote gave an answer" in played.outcome.decision.reason
+
+
+def test_a_cluster_is_as_large_as_its_sound_traces():
+    policy = begun(options(5, finish=1, vote="largest"))
+    for trace in range(5):
+        policy.on(Grew(trace, PREFIX))
+    policy.on(Judged({(1, 0): 1.0}))
+    for trace in (0, 1):
+        policy.on(Failed(trace, 12))
+    policy.on(Judged({(2, 0): 0.0, (2, 1): 0.0}))
+    policy.on(Judged({(3, 0): 0.0, (3, 1): 0.0, (3, 2): 1.0}))
+    policy.on(Judged({(4, 0): 1.0, (4, 1): 1.0, (4, 2): 0.0, (4, 3): 0.0}))
+    assert policy._running <= {2, 3}
+    assert len(policy._running) == 1
