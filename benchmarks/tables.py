@@ -156,6 +156,17 @@ def judges() -> list[str]:
     return lines
 
 
+def thresholds() -> list[str]:
+    heads = ("judge", "tau", "accuracy", "total tokens", "sequential tokens")
+    lines = [row(*heads), row(*["---"] * len(heads))]
+    for result in load("thresholds-*.json"):
+        for point in result["points"]:
+            tau = "" if point["threshold"] is None else point["threshold"]
+            shares = (f"{point[f'{kind}_share']:.1%}" for kind in ("total", "sequential"))
+            lines.append(row(point["way"], tau, f"{point['accuracy']:.1%}", *shares))
+    return lines
+
+
 TABLES: dict[str, Callable[[], list[str]]] = {
     "settings": lambda: settings_table().rstrip().splitlines(),
     "pools": pools,
@@ -163,6 +174,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "tiny": tiny,
     "agreement": agreement,
     "judges": judges,
+    "thresholds": thresholds,
     "frontier": frontier,
     "passthrough": passthrough,
     "cut_off": cut_off,

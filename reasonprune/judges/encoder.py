@@ -25,6 +25,7 @@ Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
 T = TypeVar("T")
 _LOADING = Lock()
+KEPT_TEXTS = 8192
 
 
 class SentenceEncoder:
@@ -43,12 +44,19 @@ class SentenceEncoder:
         # A word piece is seldom longer; what lies before would be tokenized for nothing.
         self._most = 16 * (self._model.max_seq_length or 512)
         self._lock = Lock()  # a fast tokenizer cannot be used by two threads at once
+        self._kept: dict[str, NDArray[np.float32]] = {}  # in replay the same texts come again with every reshuffle
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
         ends = [text[-self._most :] for text in texts]
         with self._lock:
-            vectors = self._model.encode(ends, normalize_embeddings=True, show_progress_bar=False)
-        return np.asarray(vectors, dtype=np.float32).reshape(len(texts), -1)
+            fresh = list(dict.fromkeys(end for end in ends if end not in self._kept))
+            if len(self._kept) + len(fresh) > KEPT_TEXTS:
+                self._kept.clear()
+                fresh = list(dict.fromkeys(ends))
+            if fresh:
+                vectors = self._model.encode(fresh, normalize_embeddings=True, show_progress_bar=False)
+                self._kept |= dict(zip(fresh, np.asarray(vectors, dtype=np.float32), strict=True))
+            return np.stack([self._kept[end] for end in ends])
 
 
 @lru_cache(maxsize=4)

@@ -17,6 +17,7 @@ from client_requests import answer, idle
 from reasonprune.engine import vllm as client_module
 from reasonprune.judges import Judgement
 from reasonprune.judges.judge import Pair
+from reasonprune.models import catalog
 
 
 class StubJudge:
@@ -64,6 +65,18 @@ async def test_forced_answers_are_counted_as_probes(engine: Any, client: Any) ->
     books = account.parallel["judge"]
     assert account.probes == books["generated_tokens"]
     assert account.generated == sum(trace["tokens"] for trace in account.parallel["traces"]) + account.probes
+    assert await idle(engine)
+
+
+async def test_the_shipped_head_judges_live(engine: Any, client: Any) -> None:
+    pytest.importorskip("sentence_transformers", reason="the extra `judge` is not installed")
+    if not next(entry for entry in catalog() if entry.name == "minilm").cached:
+        pytest.skip("minilm is not in the cache; `reasonprune models minilm` fetches it")
+    _, account = await answer(client, {"parallel": {"policy": "deepprune", "n": 6, "short": 0, "judge": "encoder"}})
+    books = account.parallel["judge"]
+    assert (books["name"], account.not_applied) == ("encoder", [])
+    assert books["pairs"] > 0
+    assert account.probes == 0, "it reads what is there and has nothing generated"
     assert await idle(engine)
 
 
