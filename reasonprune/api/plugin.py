@@ -17,8 +17,12 @@ import vllm
 
 from reasonprune.api.admission import Admission
 from reasonprune.api.edge import Edge
+from reasonprune.depth.choice import Programs
+from reasonprune.depth.support import support_of
 from reasonprune.engine.vllm import RaceClient
+from reasonprune.errors import RequestError, UnsupportedError
 from reasonprune.metrics import METRICS
+from reasonprune.options import Settings
 from reasonprune.serve import CONFIG_VARIABLE
 from reasonprune.settings import load
 
@@ -40,13 +44,17 @@ class EndpointPlugin:
         settings = load(Path(config) if config else None, os.environ, {})
         admission = Admission(settings.server.max_live_traces)
         METRICS.live_traces.set_function(lambda: admission.live)
-        app.add_middleware(Edge, settings=settings, served=served_models, admission=admission)
+        app.state.reasonprune_settings = settings
+        app.add_middleware(Edge, settings=settings, served=served_models, admission=admission, programs=programs_of)
 
     async def init_state(self, engine_client: Any, state: Any, args: Namespace) -> None:
         """Puts our client in the place of the engine's in every serving class that generates."""
         if engine_client is None:
             return
-        client = RaceClient(engine_client)
+        settings = state.reasonprune_settings
+        state.reasonprune_programs = programs = Programs.of(support_of(engine_client.vllm_config), settings.server)
+        check_programs(programs, settings)
+        client = RaceClient(engine_client, programs)
         for serving in vars(state)["_state"].values():
             if getattr(serving, "engine_client", None) is engine_client:
                 serving.engine_client = client
@@ -56,6 +64,25 @@ def served_models(app: Any) -> Collection[str]:
     """Names that requests may use: base models and adapters."""
     models = app.state.openai_serving_models
     return [*(path.name for path in models.base_model_paths), *models.lora_requests]
+
+
+def programs_of(app: Any) -> Programs | None:
+    """The layer programs of a server whose engine is up."""
+    found: Programs | None = getattr(app.state, "reasonprune_programs", None)
+    return found
+
+
+def check_programs(programs: Programs, settings: Settings) -> None:
+    """A server whose own defaults or presets name a layer program that it cannot run does not start."""
+    for where, options in {"settings": settings, **settings.presets}.items():
+        if options.depth is None:
+            continue
+        try:
+            if programs.support.reason:
+                raise UnsupportedError(f"{programs.support.reason}; or leave out depth")
+            programs.choose(options.depth, parallel=options.depth.traces is not None)
+        except RequestError as error:
+            raise RequestError(f"{where}.depth: {error.message}", f"{where}.depth") from None
 
 
 def check_version(version: str) -> None:

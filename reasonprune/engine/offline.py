@@ -13,9 +13,12 @@ from vllm.platforms import current_platform
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.async_llm import AsyncLLM
 
+from reasonprune.depth.support import CONFIG_KEY
 from reasonprune.engine.vllm import SEED_WORKER
 from reasonprune.models import resolve
+from reasonprune.options import ServerOptions
 
+DEPTH_SLOTS = ServerOptions().depth_slots
 QUESTION_TEMPLATE = "{question}"
 MATHS_TEMPLATE = "{question}\nPlease reason step by step, and put your final answer within \\boxed{{}}."
 
@@ -26,7 +29,12 @@ async def open_engine(model: str, **overrides: Any) -> AsyncIterator[AsyncLLM]:
 
     `overrides` are engine arguments. On a CPU: our worker, small blocks, no compilation, two GiB of KV cache.
     """
-    arguments: dict[str, Any] = {"model": resolve(model).path, "disable_log_stats": True, "enable_log_requests": False}
+    arguments: dict[str, Any] = {
+        "model": resolve(model).path,
+        "disable_log_stats": True,
+        "enable_log_requests": False,
+        "additional_config": {CONFIG_KEY: DEPTH_SLOTS},
+    }
     if current_platform.is_cpu():
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
         os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")
