@@ -24,22 +24,23 @@ MATHS_TEMPLATE = "{question}\nPlease reason step by step, and put your final ans
 
 
 @asynccontextmanager
-async def open_engine(model: str, **overrides: Any) -> AsyncIterator[AsyncLLM]:
+async def open_engine(model: str, plain: bool = False, **overrides: Any) -> AsyncIterator[AsyncLLM]:
     """The engine for `model` (short name, path or hub id), shut down at the end.
 
     `overrides` are engine arguments. On a CPU: our worker, small blocks, no compilation, two GiB of KV cache.
+    `plain`: vLLM's own worker and model classes, all else the same, to compare with.
     """
     arguments: dict[str, Any] = {
         "model": resolve(model).path,
         "disable_log_stats": True,
         "enable_log_requests": False,
-        "additional_config": {CONFIG_KEY: DEPTH_SLOTS},
+        "additional_config": {} if plain else {CONFIG_KEY: DEPTH_SLOTS},
     }
     if current_platform.is_cpu():
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
         os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")
         arguments |= {
-            "worker_cls": SEED_WORKER,
+            "worker_cls": "auto" if plain else SEED_WORKER,
             # Plain `uni` becomes `mp` on CPUs, whose engine process spins on a core while it waits for its worker.
             "distributed_executor_backend": "vllm.v1.executor.uniproc_executor.UniProcExecutor",
             "enforce_eager": True,
