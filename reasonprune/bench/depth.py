@@ -15,7 +15,7 @@ from typing import Any
 from reasonprune.answers import AnswerClasses, MathChecker
 from reasonprune.bench.dataset import Question, read_dataset
 from reasonprune.depth.program import LayerProgram
-from reasonprune.depth.questions import Asked, ask, is_right
+from reasonprune.depth.questions import Asked, answer_of, ask, gold_of
 
 BATCH = 8
 ROUNDS = 7
@@ -141,7 +141,7 @@ class _Bench:
             )
             score = self.scores[side]
             for a, p, output in zip(asked, programs, outputs, strict=True):
-                score.right += is_right(a, output.text, self._classes)
+                score.right += answer_of(a, output.text, self._classes) == gold_of(a, self._classes)
                 score.tokens += len(output.token_ids)
                 score.layer_runs += p.cost * len(output.token_ids)
 

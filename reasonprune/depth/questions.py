@@ -37,9 +37,15 @@ def ask(engine: Any, question: Question, model: str, max_tokens: int) -> Asked:
     return Asked(question, {"type": "token", "prompt_token_ids": list(ids)}, CHOICE_TOKENS, OPENING)
 
 
-def is_right(asked: Asked, text: str, classes: AnswerClasses) -> bool:
-    """Whether the text that followed the prompt answers as the gold answer does."""
+def answer_of(asked: Asked, text: str, classes: AnswerClasses) -> str | None:
+    """What the text that followed the prompt answers; equal answers are equal strings."""
     if asked.opening:
-        return text.strip()[:1] == asked.question.gold.strip()[-1:]
+        return text.strip()[:1] or None
     found = extract_answer(text)
-    return found is not None and classes.add(found) == classes.add(asked.question.gold)
+    return classes.add(found) if found is not None else None
+
+
+def gold_of(asked: Asked, classes: AnswerClasses) -> str:
+    """The right answer, as `answer_of` writes it."""
+    gold = asked.question.gold
+    return gold.strip()[-1:] if asked.opening else classes.add(gold)

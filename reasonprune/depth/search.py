@@ -48,7 +48,9 @@ def neighbours(layers: Layers, config: SearchConfig) -> Iterator[Layers]:
     for at in range(len(layers)):
         for k in range(1, min(config.block, len(layers) - at) + 1):
             skipped = layers[:at] + layers[at + k :]
-            repeated = (layers[: at + k] + layers[at : at + k] * r + layers[at + k :] for r in range(1, config.block + 1))
+            repeated = (
+                layers[: at + k] + layers[at : at + k] * r + layers[at + k :] for r in range(1, config.block + 1)
+            )
             for changed in (skipped, *repeated):
                 if config.shortest <= len(changed) <= config.longest and changed not in seen:
                     seen.add(changed)
