@@ -23,17 +23,19 @@ class ReferenceModel:
     def layers(self) -> int:
         return len(self._layers)
 
-    def greedy(self, prompt: Sequence[int], program: LayerProgram, tokens: int) -> list[int]:
-        """`tokens` token ids after `prompt`; does not stop at the end of a text."""
+    def greedy(self, prompt: Sequence[int], continuation: Sequence[int], program: LayerProgram) -> list[int]:
+        """What greedy decoding gives after `prompt`, one token for each of `continuation`.
+
+        One forward pass over both: token i is the likeliest after the first i of `continuation`. So where the two are
+        equal, decoding token by token would have given `continuation`.
+        """
         torch, decoder = self._torch, self._model.model
         decoder.layers = torch.nn.ModuleList(self._layers[number] for number in program.layers)
         # transformers runs as many layers as the configuration says, whatever the list holds.
         self._model.config.num_hidden_layers = program.cost
         if getattr(self._model.config, "layer_types", None):
             self._model.config.layer_types = ["full_attention"] * program.cost
-        ids = list(prompt)
+        ids = torch.tensor([[*prompt, *continuation]])
         with torch.inference_mode():
-            for _ in range(tokens):
-                logits = self._model(input_ids=torch.tensor([ids]), use_cache=False, logits_to_keep=1).logits
-                ids.append(int(logits[0, -1].argmax()))
-        return ids[len(prompt) :]
+            logits = self._model(input_ids=ids, use_cache=False, logits_to_keep=len(continuation) + 1).logits
+        return [int(token) for token in logits[0, :-1].argmax(-1)]

@@ -26,7 +26,7 @@ LONGER = 2  # a program that needs this many times the tokens of full depth save
 
 @dataclass(frozen=True)
 class SearchRun:
-    """`reward`: `gold` is the paper's, an oracle, since it tries until the gold answer comes; `agreement` needs none."""
+    """`reward`: `gold` is the paper's, an oracle that tries until the gold answer comes; `agreement` needs none."""
 
     model: str
     reward: Reward

@@ -15,7 +15,7 @@ from reasonprune.depth.questions import Asked, answer_of, ask, gold_of
 from reasonprune.depth.support import DepthSupport
 from reasonprune.errors import ModelError
 
-LIMITS = {"kv_cache_memory_bytes": 1 << 30}
+LIMITS: dict[str, Any] = {"kv_cache_memory_bytes": 1 << 30}
 
 
 @dataclass(frozen=True)
