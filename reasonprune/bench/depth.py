@@ -18,7 +18,6 @@ from reasonprune.depth.program import LayerProgram
 from reasonprune.depth.questions import Asked, answer_of, ask, gold_of
 
 BATCH = 8
-ROUNDS = 7
 SPEED_TOKENS = 64
 SIDES = ("program", "full", "plain", "mixed")
 
@@ -33,6 +32,7 @@ class DepthConfig:
     router: Path | None = None
     max_tokens: int = 512
     dtype: str = "auto"
+    rounds: int = 7
 
 
 @dataclass
@@ -72,7 +72,7 @@ async def _bench(questions: list[Question], config: DepthConfig, progress: Calla
 
     limits = {"kv_cache_memory_bytes": 1 << 30, "max_model_len": 4096, "dtype": config.dtype}
     blocks = [questions[at : at + BATCH] for at in range(0, len(questions), BATCH)]
-    total, done = len(blocks) + ROUNDS, 0
+    total, done = len(blocks) + config.rounds, 0
     scores = {side: Score() for side in SIDES}
     async with AsyncExitStack() as stack:
         ours = await stack.enter_async_context(open_engine(config.model, **_fitting(config.model, limits)))
@@ -86,7 +86,7 @@ async def _bench(questions: list[Question], config: DepthConfig, progress: Calla
         await bench.speed(questions, -1)  # warm-up
         for score in scores.values():
             score.speeds.clear()
-        for number in range(ROUNDS):
+        for number in range(config.rounds):
             await bench.speed(questions, number)
             progress(done := done + 1, total)
     return _result(bench, len(questions))
@@ -198,7 +198,7 @@ def _result(bench: _Bench, questions: int) -> dict[str, Any]:
         "speed": {
             "batch": BATCH,
             "tokens": SPEED_TOKENS,
-            "rounds": ROUNDS,
+            "rounds": len(full),
             "program_to_full": _ratio(program, full),
             "full_to_plain": _ratio(full, plain),
         },

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -23,12 +22,33 @@ from reasonprune.depth.schedule import Step, schedule
 BuildMetadata = Callable[[CommonAttentionMetadata], Any]
 
 
-@dataclass(frozen=True)
 class View:
-    """Some rows of the batch as attention sees them: their tokens, in this order, and the metadata made for them."""
+    """Some rows of the batch as attention sees them: `tokens` are theirs, in this order; metadata is made if used."""
 
-    tokens: torch.Tensor
-    metadata: Any
+    def __init__(self, rows: Sequence[int], starts: Sequence[int], whole: Any, build: BuildMetadata) -> None:
+        self._rows, self._starts, self._whole, self._build = rows, starts, whole, build
+        tokens = [token for row in rows for token in range(starts[row], starts[row + 1])]
+        self.tokens = torch.tensor(tokens, device=whole.block_table.device)
+
+    @cached_property
+    def metadata(self) -> Any:
+        whole, starts, device = self._whole, self._starts, self.tokens.device
+        index = torch.tensor(self._rows, device=device)
+        lengths = [starts[row + 1] - starts[row] for row in self._rows]
+        begins = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
+        common = CommonAttentionMetadata(
+            query_start_loc=begins.to(device),
+            query_start_loc_cpu=begins,
+            seq_lens=whole.seq_lens[index],
+            num_reqs=len(lengths),
+            num_actual_tokens=len(self.tokens),
+            max_query_len=max(lengths),
+            max_seq_len=whole.max_seq_len,
+            block_table_tensor=whole.block_table[index],
+            slot_mapping=whole.slot_mapping[self.tokens],
+            causal=whole.causal,
+        )
+        return self._build(common)
 
     @contextmanager
     def shown(self, slot: Any) -> Iterator[None]:
@@ -44,7 +64,7 @@ class View:
 
 
 class Batch:
-    """The rows of one engine step in groups of equal programs. Metadata is made when it is first needed.
+    """The rows of one engine step in groups of equal programs.
 
     `programs`: by row. `metadata`: the attention backend's, for the whole batch; read are the fields that vLLM's
     backends share (`query_start_loc`, `seq_lens`, `block_table`, `slot_mapping`, `max_seq_len`, `causal`).
@@ -69,36 +89,12 @@ class Batch:
         starts: list[int] = self._metadata.query_start_loc.tolist()
         return starts
 
-    def tokens(self, group: int) -> int:
-        """How many tokens of this step belong to the group's requests."""
-        return sum(self._starts[row + 1] - self._starts[row] for row in self._rows[group])
-
     def view(self, groups: tuple[int, ...]) -> View:
         """The rows of these groups, one group after the other."""
         if groups not in self._views:
-            self._views[groups] = self._make([row for group in groups for row in self._rows[group]])
+            rows = [row for group in groups for row in self._rows[group]]
+            self._views[groups] = View(rows, self._starts, self._metadata, self._build)
         return self._views[groups]
-
-    def _make(self, rows: list[int]) -> View:
-        whole, starts = self._metadata, self._starts
-        device = whole.block_table.device
-        tokens = torch.tensor([token for row in rows for token in range(starts[row], starts[row + 1])], device=device)
-        index = torch.tensor(rows, device=device)
-        lengths = [starts[row + 1] - starts[row] for row in rows]
-        begins = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
-        common = CommonAttentionMetadata(
-            query_start_loc=begins.to(device),
-            query_start_loc_cpu=begins,
-            seq_lens=whole.seq_lens[index],
-            num_reqs=len(rows),
-            num_actual_tokens=len(tokens),
-            max_query_len=max(lengths),
-            max_seq_len=whole.max_seq_len,
-            block_table_tensor=whole.block_table[index],
-            slot_mapping=whole.slot_mapping[tokens],
-            causal=whole.causal,
-        )
-        return View(tokens, self._build(common))
 
 
 class SplitAttention(nn.Module):  # type: ignore[misc]

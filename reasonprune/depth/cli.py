@@ -27,13 +27,14 @@ def bench_depth_command(
     router: Annotated[Path | None, typer.Option(help="file of the router for auto; unset: the model's own")] = None,
     max_tokens: Annotated[int, typer.Option(help="most tokens of an answer")] = 512,
     dtype: Annotated[str, typer.Option(help="as vLLM's --dtype")] = "auto",
+    rounds: Annotated[int, typer.Option(help="rounds of the speed measurement", min=1)] = 7,
 ) -> None:
     """A layer program beside full depth through our classes and vLLM's own class: accuracy, layers, tokens/s."""
     from reasonprune.bench.depth import DepthConfig, bench_depth
     from reasonprune.bench.provenance import provenance, write
     from reasonprune.cli import progress_bar
 
-    config = DepthConfig(model, program, bank, router, max_tokens, dtype)
+    config = DepthConfig(model, program, bank, router, max_tokens, dtype, rounds)
     with progress_bar() as progress:
         task = progress.add_task("depth", total=None)
         result = bench_depth(
