@@ -20,9 +20,7 @@ from reasonprune.api.edge import Edge
 from reasonprune.depth.choice import Programs
 from reasonprune.depth.support import support_of
 from reasonprune.engine.vllm import RaceClient
-from reasonprune.errors import RequestError, UnsupportedError
 from reasonprune.metrics import METRICS
-from reasonprune.options import Settings
 from reasonprune.serve import CONFIG_VARIABLE
 from reasonprune.settings import load
 
@@ -53,7 +51,7 @@ class EndpointPlugin:
             return
         settings = state.reasonprune_settings
         state.reasonprune_programs = programs = Programs.of(support_of(engine_client.vllm_config), settings.server)
-        check_programs(programs, settings)
+        programs.check(settings)
         client = RaceClient(engine_client, programs)
         for serving in vars(state)["_state"].values():
             if getattr(serving, "engine_client", None) is engine_client:
@@ -70,19 +68,6 @@ def programs_of(app: Any) -> Programs | None:
     """The layer programs of a server whose engine is up."""
     found: Programs | None = getattr(app.state, "reasonprune_programs", None)
     return found
-
-
-def check_programs(programs: Programs, settings: Settings) -> None:
-    """A server whose own defaults or presets name a layer program that it cannot run does not start."""
-    for where, options in {"settings": settings, **settings.presets}.items():
-        if options.depth is None:
-            continue
-        try:
-            if programs.support.reason:
-                raise UnsupportedError(f"{programs.support.reason}; or leave out depth")
-            programs.choose(options.depth, parallel=options.depth.traces is not None)
-        except RequestError as error:
-            raise RequestError(f"{where}.depth: {error.message}", f"{where}.depth") from None
 
 
 def check_version(version: str) -> None:

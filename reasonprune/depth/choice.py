@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 from reasonprune.depth.bank import check_bank, read_bank
 from reasonprune.depth.program import PROGRAM_NAME, LayerProgram, parsed
 from reasonprune.depth.support import DepthSupport
-from reasonprune.errors import RequestError
-from reasonprune.options import DepthOptions, ServerOptions
+from reasonprune.errors import RequestError, UnsupportedError
+from reasonprune.options import DepthOptions, ServerOptions, Settings
 
 if TYPE_CHECKING:
     from reasonprune.depth.router import Router
@@ -67,6 +67,19 @@ class Programs:
                 )
             return Choice(tuple(self._program(text, f"{FIELD}.traces") for text in options.traces))
         return Choice((self._program(options.program, f"{FIELD}.program"),))
+
+    def check(self, settings: Settings) -> None:
+        """Raises RequestError where a server's own defaults or presets ask for what it cannot run."""
+        for where, options in {"": settings, **settings.presets}.items():
+            if options.depth is None:
+                continue
+            try:
+                if self.support.reason:
+                    raise UnsupportedError(f"{self.support.reason}; or leave depth out.")
+                self.choose(options.depth, parallel=options.depth.traces is not None)
+            except RequestError as error:
+                field = "settings.depth" if options is settings else f"settings.presets.{where}.depth"
+                raise type(error)(f"{field}: {error.message}", field) from None
 
     def missing(self, choice: Choice) -> str | None:
         """Why a choice that is well formed cannot be followed, None where it can."""

@@ -24,7 +24,7 @@ def bench_depth_command(
     program: Annotated[str, typer.Option(help="layers such as 0-9,12-29, a name of the bank, full, or auto")] = "auto",
     limit: Limit = None,
     bank: Annotated[Path | None, typer.Option(help="file of named programs")] = None,
-    router: Annotated[Path | None, typer.Option(help="file of the router for auto; unset: the model's own")] = None,
+    router: Annotated[Path | None, typer.Option(help="router for auto; without it all layers run")] = None,
     max_tokens: Annotated[int, typer.Option(help="most tokens of an answer")] = 512,
     dtype: Annotated[str, typer.Option(help="as vLLM's --dtype")] = "auto",
     rounds: Annotated[int, typer.Option(help="rounds of the speed measurement", min=1)] = 7,

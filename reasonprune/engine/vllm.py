@@ -113,11 +113,17 @@ class RaceClient:
         if choice is None or self._programs is None:
             return [self._inner]
         with account.overhead():
-            if not isinstance(prompt, dict):
-                account.skip("depth", "layer programs work on token prompts here, which this prompt is not")
+            if not (isinstance(prompt, dict) and prompt.get("type") == "token"):
+                account.skip("depth", "layer programs need token ids, which this prompt (embeddings) does not have")
                 return [self._inner]
             layers = self._programs.support.layers
-            programs, reason = self._programs.routed(choice, prompt.get("prompt_token_ids") or ())
+            try:
+                programs, reason = self._programs.routed(choice, prompt["prompt_token_ids"])
+            except Exception as error:
+                logger.exception("The router failed; the request runs all layers.")
+                METRICS.failures.labels("depth").inc()
+                account.skip("depth", f"failed ({type(error).__name__}: {error}); the request ran all layers")
+                return [self._inner]
             account.record_depth(programs, layers, reason)
             return [self._inner if p.is_full(layers) else ProgrammedEngine(self._inner, p) for p in programs]
 

@@ -9,8 +9,8 @@ from reasonprune.depth import LayerProgram
 from reasonprune.depth.choice import Choice, Programs
 from reasonprune.depth.router import FEATURES, Router
 from reasonprune.depth.support import DepthSupport
-from reasonprune.errors import ModelError, RequestError
-from reasonprune.options import DepthOptions, ServerOptions
+from reasonprune.errors import ModelError, RequestError, UnsupportedError
+from reasonprune.options import DepthOptions, Options, ServerOptions, Settings
 
 LEAN = LayerProgram.parse("0-3,5")
 FULL = LayerProgram.full(6)
@@ -93,3 +93,25 @@ def test_files_for_another_model_stop_the_server(tmp_path):
     always().save(router)
     with pytest.raises(ModelError, match="for a model of 6 layers; this one has 30"):
         Programs.of(DepthSupport(30, 34), ServerOptions(depth_router=str(router)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "param", "words"),
+    [
+        (Settings(depth=DepthOptions(program="0-9")), "settings.depth", "names layer 9"),
+        (Settings(presets={"a": Options(depth=DepthOptions(program="leen"))}), "settings.presets.a.depth", "'lean'"),
+    ],
+)
+def test_a_server_whose_own_settings_cannot_be_followed_does_not_start(programs, settings, param, words):
+    with pytest.raises(RequestError, match=words) as caught:
+        programs.check(settings)
+    assert caught.value.param == param
+
+
+def test_an_engine_without_layer_programs_refuses_settings_that_ask_for_them(programs):
+    elsewhere = Programs(DepthSupport(6, 6, "the architecture Foo is not supported"))
+    asked = Settings(depth=DepthOptions(program="0-3"))
+    with pytest.raises(UnsupportedError, match=r"settings\.depth: the architecture Foo is not supported"):
+        elsewhere.check(asked)
+    elsewhere.check(Settings())
+    programs.check(asked)
