@@ -167,6 +167,89 @@ def thresholds() -> list[str]:
     return lines
 
 
+def depth() -> list[str]:
+    """Layer programs beside full depth; speeds are ratios within a round, medians over the rounds."""
+    heads = (
+        "model",
+        "program",
+        "layers",
+        "accuracy",
+        "full depth",
+        "speed / full",
+        "full / vLLM's own",
+        "mixed / mean",
+    )
+    lines = [row(*heads), row(*["---"] * len(heads))]
+    for result in load("depth-bench-*.json"):
+        speed = result["speed"]
+        lines.append(
+            row(
+                result["provenance"]["model"],
+                f"`{result['program']}`",
+                f"{result['layers']:g} of {result['model_layers']}",
+                f"{result['accuracy']:.1%}",
+                f"{result['full']['accuracy']:.1%} of {result['questions']}",
+                f"{speed['program_to_full']:.2f}",
+                f"{speed['full_to_plain']:.2f}",
+                f"{result['mixed']['of_mean']:.2f}",
+            )
+        )
+    return lines
+
+
+def depth_identity() -> list[str]:
+    heads = ("model", "programs", "runs", "identical, one program a batch", "identical, all programs in one batch")
+    lines = [row(*heads), row(*["---"] * len(heads))]
+    for result in load("depth-identity-*.json"):
+        programs = result["programs"]
+        runs = sum(p["prompts"] for p in programs)
+        alone, mixed = (sum(p[f"identical_{kind}"] for p in programs) for kind in ("uniform", "mixed"))
+        lines.append(row(result["provenance"]["model"], len(programs), runs, f"{alone}", f"{mixed}"))
+    return lines
+
+
+def depth_search() -> list[str]:
+    heads = (
+        "model",
+        "questions",
+        "reward",
+        "simulations",
+        "full depth right",
+        "of these with a shorter program",
+        "wrong ones mended",
+        "mean shortest",
+    )
+    lines = [row(*heads), row(*["---"] * len(heads))]
+    for result in load("depth-search-*.json"):
+        origin = result["provenance"]
+        searched = f"{result['questions']} of {origin['data']['file']}"
+        shares = ("full_accuracy", "right_with_a_shorter_program", "wrong_mended")
+        right, shorter, mended = (f"{result[share]:.1%}" for share in shares)
+        reward = result["reward"] + (" (oracle)" if result["oracle"] else "")
+        least = f"{result['mean_shortest']:g} of {result['model_layers']}"
+        lines.append(row(origin["model"], searched, reward, result["simulations"], right, shorter, mended, least))
+    return lines
+
+
+def depth_router() -> list[str]:
+    heads = ("model", "unseen questions", "accuracy", "full depth", "layers", "not at full depth", "oracle of the bank")
+    lines = [row(*heads), row(*["---"] * len(heads))]
+    for result in load("depth-router-*.json"):
+        test = result["test"]
+        lines.append(
+            row(
+                result["provenance"]["model"],
+                f"{test['questions']:,}",
+                f"{test['accuracy']:.1%}",
+                f"{test['full_accuracy']:.1%}",
+                f"{test['layers']:g} of {test['full_layers']}",
+                f"{test['routed_away_from_full']:.1%}",
+                f"{test['oracle_accuracy']:.1%} at {test['oracle_layers']:g} layers",
+            )
+        )
+    return lines
+
+
 TABLES: dict[str, Callable[[], list[str]]] = {
     "settings": lambda: settings_table().rstrip().splitlines(),
     "pools": pools,
@@ -178,6 +261,10 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "frontier": frontier,
     "passthrough": passthrough,
     "cut_off": cut_off,
+    "depth": depth,
+    "depth_identity": depth_identity,
+    "depth_search": depth_search,
+    "depth_router": depth_router,
 }
 
 

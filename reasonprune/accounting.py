@@ -7,16 +7,17 @@ what was asked for and not applied is listed with the reason why not.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from reasonprune.depth.program import LayerProgram
 from reasonprune.judges.books import JudgeBooks
 from reasonprune.parallel.driver import Outcome, Trace
 
 # Of the table in the documentation: does the technique leave the distribution of answers as it is?
-LOSSLESS = {"parallel": False}
+LOSSLESS = {"parallel": False, "depth": False}
 AVOIDED_METHOD = "traces stopped or never started, had each run to the mean length of this request's finished traces"
 
 
@@ -33,6 +34,7 @@ class Account:
     notes: dict[str, str] = field(default_factory=dict)
     not_applied: list[dict[str, str]] = field(default_factory=list)
     parallel: dict[str, Any] | None = None
+    depth: dict[str, Any] | None = None
 
     @contextmanager
     def overhead(self) -> Iterator[None]:
@@ -49,7 +51,17 @@ class Account:
 
     @property
     def applied(self) -> list[str]:
-        return ["parallel"] if self.parallel is not None and self.parallel["policy_failure"] is None else []
+        parallel = self.parallel is not None and self.parallel["policy_failure"] is None
+        return (["parallel"] if parallel else []) + (["depth"] if self.depth is not None else [])
+
+    def record_depth(self, programs: Sequence[LayerProgram], layers: int, reason: str | None) -> None:
+        """`programs`: of the traces, in turn; `layers`: of the model; `reason`: what a router said."""
+        self.depth = {
+            "lossless": LOSSLESS["depth"],
+            "model_layers": layers,
+            "programs": [{"program": str(program), "layers": program.cost} for program in programs],
+            **({"reason": reason} if reason else {}),
+        }
 
     def record_parallel(self, policy: str, n: int, outcome: Outcome, tokens: dict[int, int], probe_tokens: int) -> None:
         """`tokens`: generated tokens by trace, those of stopped traces included."""
@@ -105,6 +117,7 @@ class Account:
             },
             **({"notes": self.notes} if self.notes else {}),
             **({"parallel": self.parallel} if self.parallel is not None else {}),
+            **({"depth": self.depth} if self.depth is not None else {}),
         }
 
 

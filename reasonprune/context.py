@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from reasonprune.accounting import Account
+from reasonprune.depth.choice import Choice
 from reasonprune.options import Options
 
 
@@ -15,6 +16,7 @@ class RequestContext:
 
     options: Options
     account: Account = field(default_factory=Account)
+    depth: Choice | None = None
 
 
 current_request: ContextVar[RequestContext | None] = ContextVar("reasonprune_request", default=None)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from reasonprune.answers.extract import AnswerKind
+from reasonprune.depth.program import PROGRAM_NAME, parsed
 
 Effort = Literal["off", "low", "medium", "high"]
 DEFAULT_POLICY = "consensus"
@@ -201,11 +202,31 @@ POLICY_OPTIONS: dict[str, type[PolicyOptions]] = {
 }
 
 
+class DepthOptions(Section):
+    """Which decoder layers a request runs (CoLa, arXiv 2507.07996)."""
+
+    program: str = Field(
+        "auto", description="layers such as `0-9,12-29`, a name from the bank, `full`, or `auto`: the router chooses"
+    )
+    traces: list[str] | None = Field(
+        None, min_length=1, description="programs of parallel traces, in turn; unset: all run `program`"
+    )
+
+    @field_validator("program", "traces")
+    @classmethod
+    def _written_right(cls, value: str | list[str] | None) -> str | list[str] | None:
+        for text in [value] if isinstance(value, str) else value or ():
+            if not PROGRAM_NAME.fullmatch(text):
+                parsed(text)
+        return value
+
+
 class Options(Section):
     """The request field `reasonprune`; also a preset, and the server's defaults."""
 
     effort: Effort | None = Field(None, description="one dial for all techniques; replaces all lower-ranking settings")
     parallel: ParallelOptions | None = Field(None, description="parallel traces; `policy` names the rule")
+    depth: DepthOptions | None = Field(None, description="layers that are run; lossy")
 
 
 class ServerOptions(Section):
@@ -214,6 +235,14 @@ class ServerOptions(Section):
     max_n: int = Field(64, ge=1, description="largest `parallel.n` a request may ask for")
     max_live_traces: int = Field(1024, ge=1, description="traces of all parallel requests together; 429 beyond")
     keep_alive_s: float = Field(10.0, gt=0, description="seconds between comment lines while traces compete")
+    depth_slots: int = Field(
+        4,
+        ge=0,
+        le=1024,
+        description="layers a program may have beyond the model's; each costs a layer's KV cache",
+    )
+    depth_bank: str | None = Field(None, description="file of named layer programs, from `reasonprune depth search`")
+    depth_router: str | None = Field(None, description="file of the router for `auto`, from `reasonprune train router`")
 
 
 class Settings(Options):

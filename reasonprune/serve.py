@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from reasonprune.depth.support import CONFIG_KEY
 from reasonprune.errors import ModelError, RequestError
 from reasonprune.models import resolve
 from reasonprune.settings import FLAGS_VARIABLE, from_flags, load
@@ -72,7 +73,7 @@ def serve(arguments: Sequence[str]) -> None:
         print(USAGE)
         return
     command = parse(arguments)
-    load(command.config, os.environ, command.flags)
+    settings = load(command.config, os.environ, command.flags)
     if find_spec("vllm") is None:
         raise ModelError(
             "vLLM is not installed. Run `make setup`, or install `reasonprune[gpu]` on a machine with a GPU."
@@ -84,10 +85,10 @@ def serve(arguments: Sequence[str]) -> None:
         if resolved.source == "catalog" and not any(a.startswith("--served-model-name") for a in vllm_arguments):
             vllm_arguments += ["--served-model-name", resolved.name]
     export(command, os.environ)
-    _run(vllm_arguments)
+    _run(vllm_arguments, settings.server.depth_slots)
 
 
-def _run(arguments: list[str]) -> None:
+def _run(arguments: list[str], slots: int) -> None:
     from vllm.entrypoints.cli.serve import ServeSubcommand
     from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
     from vllm.entrypoints.serve.utils.api_utils import cli_env_setup
@@ -104,6 +105,7 @@ def _run(arguments: list[str]) -> None:
         from reasonprune.engine.vllm import SEED_WORKER
 
         args.worker_cls = SEED_WORKER
+    args.additional_config = {CONFIG_KEY: slots, **(args.additional_config or {})}
     configure_logging_from_args(args)
     try:
         validate_parsed_serve_args(args)

@@ -76,7 +76,7 @@ def _another_policy(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> bool:
 
 def explicit(options: Options) -> dict[str, Any]:
     """What was set in `options`, as `overlay` takes it."""
-    return options.model_dump(exclude_unset=True, include={"effort", "parallel"})
+    return options.model_dump(exclude_unset=True, include=set(Options.model_fields))
 
 
 def resolve(settings: Settings, preset: str | None = None, body: Any = None) -> Options:

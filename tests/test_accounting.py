@@ -1,6 +1,7 @@
 import pytest
 
 from reasonprune.accounting import Account
+from reasonprune.depth import LayerProgram
 from reasonprune.judges.books import JudgeBooks
 from reasonprune.parallel.driver import Outcome, Trace
 from reasonprune.parallel.protocol import Decide
@@ -135,3 +136,16 @@ def test_a_failed_judge_was_not_applied_but_the_policy_was():
     assert account.not_applied == [{"technique": "parallel.judge", "reason": reason}]
     assert account.applied == ["parallel"]
     assert account.parallel["judge"]["pairs"] == 4
+
+
+def test_layers_that_were_run_are_told():
+    account = Account()
+    account.record_depth([LayerProgram.parse("0-3,5"), LayerProgram.full(6)], 6, "right with probability 0.9")
+    made = account.as_json()
+    assert made["applied"] == ["depth"]
+    assert made["depth"] == {
+        "lossless": False,
+        "model_layers": 6,
+        "programs": [{"program": "0-3,5", "layers": 5}, {"program": "0-5", "layers": 6}],
+        "reason": "right with probability 0.9",
+    }

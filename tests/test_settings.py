@@ -179,9 +179,9 @@ def test_an_unknown_preset(presets, known):
         ),
         ({"parallel": {"policy": 3}}, "parallel.policy", ["is 3, not a policy", "self_consistency"]),
         ({"parallel": "consensus"}, "parallel", ["must be an object", '"consensus"']),
-        ({"paralel": {}}, "paralel", ["Did you mean 'parallel'?", "Keys of reasonprune: effort, parallel."]),
-        ({"consensus": {}}, "consensus", ["not known", "Keys of reasonprune: effort, parallel."]),
-        ({"xyz": 1}, "xyz", ["not known. Keys of reasonprune: effort, parallel."]),
+        ({"paralel": {}}, "paralel", ["Did you mean 'parallel'?", "Keys of reasonprune: depth, effort, parallel."]),
+        ({"consensus": {}}, "consensus", ["not known", "Keys of reasonprune: depth, effort, parallel."]),
+        ({"xyz": 1}, "xyz", ["not known. Keys of reasonprune: depth, effort, parallel."]),
         ({"presets": {}}, "presets", ["not known"]),
         ({"effort": "max"}, "effort", ["'off', 'low', 'medium' or 'high'", '"max"']),
         ({"effort": ["low"]}, "effort", ["low"]),
@@ -208,7 +208,7 @@ def test_a_body_must_be_an_object(body):
 @pytest.mark.parametrize(
     ("wrong", "param", "words"),
     [
-        ({"server": {"max_m": 8}}, "server.max_m", ["Did you mean 'max_n'?", "Keys of settings.server: keep_alive_s,"]),
+        ({"server": {"max_m": 8}}, "server.max_m", ["Did you mean 'max_n'?", "Keys of settings.server: depth_bank,"]),
         ({"server": {"max_n": 0}}, "server.max_n", ["greater than or equal to 1"]),
         (
             {"presets": {"esc": {"efort": "low"}}},

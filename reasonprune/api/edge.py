@@ -14,6 +14,7 @@ from reasonprune.api.admission import Admission
 from reasonprune.api.request import FIELD, RACED_ROUTES, Prepared, prepare, refuse_elsewhere
 from reasonprune.api.response import StreamRewriter, complete
 from reasonprune.context import current_request
+from reasonprune.depth.choice import Programs
 from reasonprune.errors import OverloadedError, ReasonpruneError
 from reasonprune.options import Settings
 
@@ -35,10 +36,12 @@ class Edge:
         settings: Settings,
         served: Callable[[Any], Collection[str]],
         admission: Admission | None = None,
+        programs: Callable[[Any], Programs | None] = lambda app: None,
     ) -> None:
         self._app = app
         self._settings = settings
         self._served = served
+        self._programs = programs
         self._admission = admission or Admission(settings.server.max_live_traces)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,7 +83,7 @@ class Edge:
             return None  # vLLM words the error
         if not isinstance(parsed, dict):
             return None
-        return prepare(parsed, self._settings, self._served(scope["app"]))
+        return prepare(parsed, self._settings, self._served(scope["app"]), self._programs(scope["app"]))
 
     async def _serve(self, prepared: Prepared, scope: Scope, receive: Receive, send: Send) -> None:
         body = json.dumps(prepared.body).encode()
@@ -105,7 +108,8 @@ class _Writer:
     def __init__(self, send: Send, prepared: Prepared, keep_alive_s: float) -> None:
         self._send = send
         self._account = prepared.context.account
-        self._planned = "parallel" if prepared.context.options.parallel else "none"
+        planned = {"parallel": prepared.context.options.parallel, "depth": prepared.context.depth}
+        self._planned = ",".join(name for name, asked in planned.items() if asked) or "none"
         self._keep_alive_s = keep_alive_s
         self._start: Message | None = None
         self._whole = bytearray()

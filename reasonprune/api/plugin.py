@@ -17,6 +17,8 @@ import vllm
 
 from reasonprune.api.admission import Admission
 from reasonprune.api.edge import Edge
+from reasonprune.depth.choice import Programs
+from reasonprune.depth.support import support_of
 from reasonprune.engine.vllm import RaceClient
 from reasonprune.metrics import METRICS
 from reasonprune.serve import CONFIG_VARIABLE
@@ -40,13 +42,17 @@ class EndpointPlugin:
         settings = load(Path(config) if config else None, os.environ, {})
         admission = Admission(settings.server.max_live_traces)
         METRICS.live_traces.set_function(lambda: admission.live)
-        app.add_middleware(Edge, settings=settings, served=served_models, admission=admission)
+        app.state.reasonprune_settings = settings
+        app.add_middleware(Edge, settings=settings, served=served_models, admission=admission, programs=programs_of)
 
     async def init_state(self, engine_client: Any, state: Any, args: Namespace) -> None:
         """Puts our client in the place of the engine's in every serving class that generates."""
         if engine_client is None:
             return
-        client = RaceClient(engine_client)
+        settings = state.reasonprune_settings
+        state.reasonprune_programs = programs = Programs.of(support_of(engine_client.vllm_config), settings.server)
+        programs.check(settings)
+        client = RaceClient(engine_client, programs)
         for serving in vars(state)["_state"].values():
             if getattr(serving, "engine_client", None) is engine_client:
                 serving.engine_client = client
@@ -56,6 +62,12 @@ def served_models(app: Any) -> Collection[str]:
     """Names that requests may use: base models and adapters."""
     models = app.state.openai_serving_models
     return [*(path.name for path in models.base_model_paths), *models.lora_requests]
+
+
+def programs_of(app: Any) -> Programs | None:
+    """The layer programs of a server whose engine is up."""
+    found: Programs | None = getattr(app.state, "reasonprune_programs", None)
+    return found
 
 
 def check_version(version: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reasonprune.context import RequestContext
+from reasonprune.depth.choice import Programs
 from reasonprune.errors import RequestError, UnsupportedError
 from reasonprune.options import Settings
 from reasonprune.settings import resolve
@@ -23,7 +24,9 @@ class Prepared:
     context: RequestContext
 
 
-def prepare(body: dict[str, Any], settings: Settings, served: Collection[str]) -> Prepared | None:
+def prepare(
+    body: dict[str, Any], settings: Settings, served: Collection[str], programs: Programs | None = None
+) -> Prepared | None:
     """Options and rewritten body of a completion request; None where nothing of ours is asked for.
 
     Raises:
@@ -31,7 +34,8 @@ def prepare(body: dict[str, Any], settings: Settings, served: Collection[str]) -
     """
     base, preset = _split_model(body.get("model"), served)
     asked = FIELD in body
-    if not asked and preset is None and settings.effort in (None, "off") and settings.parallel is None:
+    standing = settings.effort not in (None, "off") or settings.parallel is not None or settings.depth is not None
+    if not asked and preset is None and not standing:
         return None
     options = resolve(settings, preset, body.get(FIELD))
     context = RequestContext(options)
@@ -41,10 +45,25 @@ def prepare(body: dict[str, Any], settings: Settings, served: Collection[str]) -
         # The server's own default must not turn a valid plain request away.
         context = RequestContext(options.model_copy(update={"parallel": None}))
         context.account.skip("parallel", conflict.message)
+    _choose_layers(context, programs)
     rest = {key: value for key, value in body.items() if key != FIELD}
     if preset is not None:
         rest["model"] = base
     return Prepared(rest, context)
+
+
+def _choose_layers(context: RequestContext, programs: Programs | None) -> None:
+    """Into the context; what cannot be followed on this server is told in the account."""
+    options = context.options.depth
+    if options is None:
+        return
+    reason = programs.support.reason if programs else "this server has no engine of its own"
+    if programs is not None and reason is None:
+        choice = programs.choose(options, parallel=context.options.parallel is not None)
+        reason = programs.missing(choice)
+        context.depth = choice if reason is None else None
+    if reason is not None:
+        context.account.skip("depth", reason)
 
 
 def refuse_elsewhere(path: str) -> RequestError:

@@ -32,7 +32,10 @@ ABORT_RETRY_S = (0.0, 0.005, 0.02, 0.1, 0.5, 2.0)
 
 @dataclass(frozen=True)
 class RaceRequest:
-    """The engine request that all traces of a question repeat."""
+    """The engine request that all traces of a question repeat.
+
+    `engines`: of the traces, in turn, where some are to run other layers than the race's own engine does.
+    """
 
     prompt: Any
     params: SamplingParams
@@ -43,6 +46,7 @@ class RaceRequest:
     streaming: bool = False
     prober: Prober | None = None
     judge_ms: float = 0.0
+    engines: Sequence[Any] = ()
 
 
 @dataclass
@@ -122,6 +126,10 @@ class LiveRace:
             params.logprobs = max(params.logprobs or 0, TOP_LOGPROBS)
         return params
 
+    def _engine_of(self, trace: int) -> Any:
+        engines = self._request.engines
+        return engines[trace % len(engines)] if engines else self._engine
+
     def _child_id(self, trace: int | str) -> str:
         return f"{self._request.request_id}-trace{trace}"
 
@@ -129,7 +137,7 @@ class LiveRace:
         """Takes a trace's outputs from the engine and turns them into events."""
         await asyncio.sleep(0)  # lets start() register the trace first
         trace = self._traces[index]
-        generator = self._engine.generate(
+        generator = self._engine_of(index).generate(
             self._request.prompt, params, self._child_id(index), **self._request.generate_options
         )
         reason = None
@@ -219,7 +227,7 @@ class LiveRace:
         answer = None
         try:
             forced = await prober.force(
-                self._engine, self._request.prompt, list(trace.token_ids), trace.text, name, options
+                self._engine_of(index), self._request.prompt, list(trace.token_ids), trace.text, name, options
             )
             self.probe_tokens += forced.generated
             self.forced[index] = outputs, forced
@@ -284,7 +292,7 @@ class LiveRace:
         options = {k: v for k, v in self._request.generate_options.items() if k in ("lora_request", "priority")}
         name = self._child_id(f"{snapshot.trace}-judge{snapshot.tokens}-{self.judging.rounds}")
         forced = await prober.force(
-            self._engine, self._request.prompt, snapshot.token_ids, snapshot.text, name, options
+            self._engine_of(snapshot.trace), self._request.prompt, snapshot.token_ids, snapshot.text, name, options
         )
         answer = await self._classes.add_async(forced.answer) if forced.answer is not None else None
         return answer, forced.generated

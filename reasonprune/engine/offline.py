@@ -13,25 +13,34 @@ from vllm.platforms import current_platform
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.async_llm import AsyncLLM
 
+from reasonprune.depth.support import CONFIG_KEY
 from reasonprune.engine.vllm import SEED_WORKER
 from reasonprune.models import resolve
+from reasonprune.options import ServerOptions
 
+DEPTH_SLOTS = ServerOptions().depth_slots
 QUESTION_TEMPLATE = "{question}"
 MATHS_TEMPLATE = "{question}\nPlease reason step by step, and put your final answer within \\boxed{{}}."
 
 
 @asynccontextmanager
-async def open_engine(model: str, **overrides: Any) -> AsyncIterator[AsyncLLM]:
+async def open_engine(model: str, plain: bool = False, **overrides: Any) -> AsyncIterator[AsyncLLM]:
     """The engine for `model` (short name, path or hub id), shut down at the end.
 
     `overrides` are engine arguments. On a CPU: our worker, small blocks, no compilation, two GiB of KV cache.
+    `plain`: vLLM's own worker and model classes, all else the same, to compare with.
     """
-    arguments: dict[str, Any] = {"model": resolve(model).path, "disable_log_stats": True, "enable_log_requests": False}
+    arguments: dict[str, Any] = {
+        "model": resolve(model).path,
+        "disable_log_stats": True,
+        "enable_log_requests": False,
+        "additional_config": {} if plain else {CONFIG_KEY: DEPTH_SLOTS},
+    }
     if current_platform.is_cpu():
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
         os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")
         arguments |= {
-            "worker_cls": SEED_WORKER,
+            "worker_cls": "auto" if plain else SEED_WORKER,
             # Plain `uni` becomes `mp` on CPUs, whose engine process spins on a core while it waits for its worker.
             "distributed_executor_backend": "vllm.v1.executor.uniproc_executor.UniProcExecutor",
             "enforce_eager": True,

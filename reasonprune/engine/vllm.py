@@ -7,7 +7,7 @@ vLLM's serving code, which sees one request with `n` outputs whatever the number
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from itertools import count
 from typing import Any
 
@@ -19,6 +19,8 @@ from vllm.v1.engine.exceptions import EngineDeadError
 
 from reasonprune.answers import AnswerClasses, MathChecker
 from reasonprune.context import RequestContext, current_request
+from reasonprune.depth.choice import Programs
+from reasonprune.depth.request import ProgrammedEngine, without_program
 from reasonprune.engine.live import LiveRace, RaceRequest
 from reasonprune.engine.outputs import deltas, merged
 from reasonprune.engine.probe import Prober
@@ -40,8 +42,9 @@ SEED_WORKER = "reasonprune.engine.worker.CPUWorker"
 class RaceClient:
     """Wraps an `EngineClient`; every attribute but `generate` is the wrapped client's."""
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: Any, programs: Programs | None = None) -> None:
         self._inner = inner
+        self._programs = programs
         self._checker = MathChecker()
         parallel = inner.vllm_config.parallel_config
         self._seeds_are_safe = (
@@ -55,7 +58,7 @@ class RaceClient:
         self, prompt: Any, sampling_params: SamplingParams, request_id: str, **options: Any
     ) -> AsyncIterator[RequestOutput]:
         """As `EngineClient.generate`; a race where the current request asks for parallel traces."""
-        sampling_params = self._without_unsafe_seed(sampling_params)
+        sampling_params = without_program(self._without_unsafe_seed(sampling_params))
         context = current_request.get()
         if context is None:
             return self._inner.generate(prompt, sampling_params, request_id, **options)
@@ -78,12 +81,13 @@ class RaceClient:
         self, context: RequestContext, prompt: Any, params: SamplingParams, request_id: str, options: dict[str, Any]
     ) -> AsyncIterator[RequestOutput]:
         account, parallel = context.account, context.options.parallel
+        engines = self._engines(context, prompt)
         yielded = False
         if parallel is not None:
             reason = _unsuitable(parallel, prompt, params)
             if reason is None:
                 try:
-                    async for output in self._race(context, parallel, prompt, params, request_id, options):
+                    async for output in self._race(context, parallel, prompt, params, request_id, options, engines):
                         yielded = True
                         yield output
                     return
@@ -97,11 +101,31 @@ class RaceClient:
                     reason = f"failed ({type(error).__name__}: {error}); answered with one plain trace"
             account.parallel = None
             account.skip("parallel", reason)
-        async for output in self._inner.generate(prompt, params, request_id, **options):
+        async for output in engines[0].generate(prompt, params, request_id, **options):
             tokens = sum(len(completion.token_ids) for completion in output.outputs)
             account.returned = tokens + (account.returned if params.output_kind == RequestOutputKind.DELTA else 0)
             account.generated = account.lost + account.returned
             yield output
+
+    def _engines(self, context: RequestContext, prompt: Any) -> list[Any]:
+        """The engine of each trace, in turn: the plain one, or one that runs a layer program."""
+        choice, account = context.depth, context.account
+        if choice is None or self._programs is None:
+            return [self._inner]
+        with account.overhead():
+            if not (isinstance(prompt, dict) and prompt.get("type") == "token"):
+                account.skip("depth", "layer programs need token ids, which this prompt (embeddings) does not have")
+                return [self._inner]
+            layers = self._programs.support.layers
+            try:
+                programs, reason = self._programs.routed(choice, prompt["prompt_token_ids"])
+            except Exception as error:
+                logger.exception("The router failed; the request runs all layers.")
+                METRICS.failures.labels("depth").inc()
+                account.skip("depth", f"failed ({type(error).__name__}: {error}); the request ran all layers")
+                return [self._inner]
+            account.record_depth(programs, layers, reason)
+            return [self._inner if p.is_full(layers) else ProgrammedEngine(self._inner, p) for p in programs]
 
     async def _race(
         self,
@@ -111,6 +135,7 @@ class RaceClient:
         params: SamplingParams,
         request_id: str,
         options: dict[str, Any],
+        engines: Sequence[Any],
     ) -> AsyncIterator[RequestOutput]:
         account, choices = context.account, params.n
         with account.overhead():
@@ -120,7 +145,7 @@ class RaceClient:
             if params.seed is not None:
                 account.notes["seed"] = f"trace i is sampled with seed {params.seed} + i"
             policy = build(parallel)
-            request = self._race_request(parallel, prompt, params, request_id, options)
+            request = self._race_request(parallel, prompt, params, request_id, options, engines)
             judge = judge_of(parallel, self._inner, request)
             race = LiveRace(self._inner, request, policy.signals, AnswerClasses(self._checker), judge)
         try:
@@ -158,7 +183,13 @@ class RaceClient:
             METRICS.record(context.account)
 
     def _race_request(
-        self, parallel: PolicyOptions, prompt: Any, params: SamplingParams, request_id: str, options: dict[str, Any]
+        self,
+        parallel: PolicyOptions,
+        prompt: Any,
+        params: SamplingParams,
+        request_id: str,
+        options: dict[str, Any],
+        engines: Sequence[Any],
     ) -> RaceRequest:
         return RaceRequest(
             prompt=prompt,
@@ -167,6 +198,7 @@ class RaceClient:
             generate_options=options,
             answer=parallel.answer,
             streaming=params.output_kind == RequestOutputKind.DELTA,
+            engines=engines,
             **forcing(parallel, self._inner, prompt),
         )
 

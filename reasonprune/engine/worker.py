@@ -1,4 +1,4 @@
-"""Our worker: vLLM's CPU worker with a model runner on which seeded requests are safe.
+"""Our worker: vLLM's CPU worker with a model runner on which seeded requests are safe, and layer programs run.
 
 vLLM rewinds the generator of a seeded request after a partial prefill, whose sampled token is thrown away. CPU
 generators cannot be rewound by offset; vLLM 0.32 raises, which ends the engine for every user.
@@ -13,8 +13,11 @@ import torch
 from vllm.v1.worker.cpu_model_runner import CPUModelRunner as VllmCPUModelRunner
 from vllm.v1.worker.cpu_worker import CPUWorker as VllmCPUWorker
 
+from reasonprune.depth.models import register
+from reasonprune.depth.runner import DepthRunner
 
-class CPUModelRunner(VllmCPUModelRunner):  # type: ignore[misc]
+
+class CPUModelRunner(DepthRunner, VllmCPUModelRunner):  # type: ignore[misc]
     """Rewinds by seeding anew: before the first token is kept, that is where the generator stood."""
 
     def _bookkeeping_sync(self, *args: Any, **kwargs: Any) -> Any:
@@ -37,5 +40,6 @@ class CPUWorker(VllmCPUWorker):  # type: ignore[misc]
     """Set by `reasonprune serve` on CPU; `--worker-cls reasonprune.engine.worker.CPUWorker` for plain vLLM."""
 
     def init_device(self) -> None:
+        register()
         super().init_device()
         self.model_runner = CPUModelRunner(self.vllm_config, torch.device("cpu"))

@@ -1,6 +1,9 @@
 import pytest
 
 from reasonprune.api.request import prepare, refuse_elsewhere
+from reasonprune.depth import LayerProgram
+from reasonprune.depth.choice import Choice, Programs
+from reasonprune.depth.support import DepthSupport
 from reasonprune.errors import RequestError, UnknownModelError, UnsupportedError
 from reasonprune.options import Options, Settings
 
@@ -93,3 +96,38 @@ def test_other_routes_are_refused_by_name():
     assert isinstance(error, UnsupportedError)
     assert error.param == "reasonprune"
     assert "not supported on /v1/embeddings; use /v1/chat/completions and /v1/completions" in error.message
+
+
+PROGRAMS = Programs(DepthSupport(6, 8))
+LEAN = {"depth": {"program": "0-3,5"}}
+
+
+def test_a_layer_program_is_chosen():
+    prepared = prepare({"model": "demo", "reasonprune": LEAN}, settings(), SERVED, PROGRAMS)
+    assert prepared.context.depth == Choice((LayerProgram.parse("0-3,5"),))
+    assert prepared.context.account.not_applied == []
+
+
+def test_a_program_that_does_not_fit_the_model_is_refused():
+    with pytest.raises(RequestError, match="the model has 6 layers") as caught:
+        prepare({"model": "demo", "reasonprune": {"depth": {"program": "0-29"}}}, settings(), SERVED, PROGRAMS)
+    assert caught.value.param == "reasonprune.depth.program"
+
+
+@pytest.mark.parametrize(
+    ("programs", "field", "reason"),
+    [
+        (None, LEAN, "no engine of its own"),
+        (Programs(DepthSupport(6, 6, "the architecture Foo is not supported")), LEAN, "Foo is not supported"),
+        (PROGRAMS, {"depth": {}}, "needs a router"),
+    ],
+)
+def test_layers_that_cannot_be_chosen_here_are_told(programs, field, reason):
+    context = prepare({"model": "demo", "reasonprune": field}, settings(), SERVED, programs).context
+    assert context.depth is None
+    assert [entry["technique"] for entry in context.account.not_applied] == ["depth"]
+    assert reason in context.account.not_applied[0]["reason"]
+
+
+def test_a_server_may_choose_layers_for_all_requests():
+    assert prepare({"model": "demo"}, settings(**LEAN), SERVED, PROGRAMS).context.depth is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -29,14 +30,18 @@ effort = "low"
 max_n = 32
 max_live_traces = 48
 keep_alive_s = 0.05
+depth_bank = "{bank}"
 """
+BANK = {"model": "tiny", "layers": 6, "programs": {"lean": {"program": "0-1,3-5"}}}
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
     config = folder / "reasonprune.toml"
-    config.write_text(CONFIG)
+    bank = folder / "bank.json"
+    bank.write_text(json.dumps(BANK))
+    config.write_text(CONFIG.replace("{bank}", str(bank)))
     running = start(ours("--config", str(config), f"--api-key={KEY}"), folder / "server.log")
     yield running
     stop(running)

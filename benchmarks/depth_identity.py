@@ -1,0 +1,103 @@
+"""Are layer programs in the engine what they are in transformers? Greedy, float32, token by token.
+
+Usage: `python benchmarks/depth_identity.py --model MODEL --json RESULT`
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+from pathlib import Path
+from typing import Any
+
+from reasonprune.bench.provenance import provenance, write
+from reasonprune.depth import LayerProgram
+from reasonprune.depth.reference import ReferenceModel
+from reasonprune.depth.request import ProgrammedEngine
+from reasonprune.engine.offline import chat_prompt, open_engine, sampling
+from reasonprune.models import resolve
+
+TOKENS = 24
+QUESTIONS = (
+    "Start with 37, add 53, multiply by 7. What do you get?",
+    "Start with 10, add 20, add 5. What do you get?",
+    "Name three rivers of Europe and say where each of them ends.",
+    "A shop sells 3 pens for $2. What do 12 pens cost? " * 6,
+    "Write a function that returns the n-th Fibonacci number, and explain each line of it. " * 9,
+    "Translate to French: the weather is fine today, and we are going to the sea.",
+)
+
+
+def programs_of(layers: int) -> list[LayerProgram]:
+    """Full depth, a block skipped, layers here and there skipped, one and a block of layers repeated, an odd order."""
+    third, last = layers // 3, layers - 1
+    return [
+        LayerProgram.full(layers),
+        LayerProgram((*range(third), *range(2 * third, layers))),
+        LayerProgram(tuple(layer for layer in range(layers) if layer == last or layer % 3 != 1)),
+        LayerProgram((*range(third + 1), third, *range(third + 1, layers))),
+        LayerProgram((*range(third + 2), *range(third, layers))),
+        LayerProgram((*range(third), third + 1, third, *range(third + 2, layers))),
+    ]
+
+
+async def run(engine: Any, program: LayerProgram, full: LayerProgram, prompt: dict[str, Any], name: str) -> list[int]:
+    runs = engine if program == full else ProgrammedEngine(engine, program)
+    final = None
+    async for output in runs.generate(prompt, sampling(0, 1, TOKENS, None, ignore_eos=True), name):
+        final = output.outputs[0]
+    assert final is not None
+    return list(final.token_ids)
+
+
+async def measure(model: str) -> dict[str, Any]:
+    reference = ReferenceModel(resolve(model).path)
+    programs = programs_of(reference.layers)
+    limits = {"max_model_len": 1024, "kv_cache_memory_bytes": 512 << 20, "dtype": "float32"}
+    async with open_engine(model, **limits) as engine:
+        prompts = [chat_prompt(engine, question, model) for question in QUESTIONS]
+        uniform = {
+            program: await asyncio.gather(
+                *(run(engine, program, programs[0], prompt, f"u-{program}-{i}") for i, prompt in enumerate(prompts))
+            )
+            for program in programs
+        }
+        pairs = [(program, i) for i in range(len(prompts)) for program in programs]
+        mixed = await asyncio.gather(*(run(engine, p, programs[0], prompts[i], f"m-{p}-{i}") for p, i in pairs))
+    rows = []
+    for program in programs:
+        expected = [
+            reference.greedy(prompt["prompt_token_ids"], tokens, program)
+            for prompt, tokens in zip(prompts, uniform[program], strict=True)
+        ]
+        together = [tokens for (other, _), tokens in zip(pairs, mixed, strict=True) if other == program]
+        rows.append(
+            {
+                "program": str(program),
+                "layers": program.cost,
+                "prompts": len(prompts),
+                "identical_uniform": sum(a == b for a, b in zip(uniform[program], expected, strict=True)),
+                "identical_mixed": sum(
+                    tokens == reference.greedy(prompt["prompt_token_ids"], tokens, program)
+                    for prompt, tokens in zip(prompts, together, strict=True)
+                ),
+            }
+        )
+    return {"model_layers": reference.layers, "tokens": TOKENS, "dtype": "float32", "programs": rows}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--json", type=Path, required=True)
+    options = parser.parse_args()
+    result = asyncio.run(measure(options.model))
+    gc.collect()
+    command = f"python benchmarks/depth_identity.py --model {options.model}"
+    write(options.json, {**result, "provenance": {**provenance(None, None, options.model), "command": command}})
+    print(result)
+
+
+if __name__ == "__main__":
+    main()

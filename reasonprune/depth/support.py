@@ -1,0 +1,56 @@
+"""What an engine can do with layer programs, read off its configuration; the same in the server and in the engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+CONFIG_KEY = "reasonprune_depth_slots"  # in vLLM's `additional_config`
+ARCHITECTURES = ("LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
+RUNNER_CLASSES = ("reasonprune.engine.worker.CPUWorker",)
+
+
+@dataclass(frozen=True)
+class DepthSupport:
+    """`layers` of the model, `slots` of KV cache for a request; `reason`: why programs cannot run, None if they can."""
+
+    layers: int
+    slots: int
+    reason: str | None = None
+
+
+def support_of(vllm_config: Any) -> DepthSupport:
+    """What the engine with this configuration can do."""
+    layers = getattr(vllm_config.model_config.hf_text_config, "num_hidden_layers", 0)
+    worker = vllm_config.parallel_config.worker_cls
+    reason = unsupported(vllm_config)
+    if reason is None and worker not in RUNNER_CLASSES:
+        reason = f"this engine's worker does not run layer programs; start it with --worker-cls {RUNNER_CLASSES[0]}"
+    return DepthSupport(layers, layers + extra_slots(vllm_config), reason)
+
+
+def extra_slots(vllm_config: Any) -> int:
+    """KV cache slots beyond the model's layers, for programs that are longer than the model."""
+    configured = vllm_config.additional_config
+    return int(configured.get(CONFIG_KEY, 0)) if isinstance(configured, dict) else 0
+
+
+def unsupported(vllm_config: Any) -> str | None:
+    """Why programs cannot run with this model and these features, None if they can."""
+    model, parallel = vllm_config.model_config, vllm_config.parallel_config
+    found = model.hf_config.architectures or ["unknown"]
+    if not set(found) & set(ARCHITECTURES):
+        return f"the architecture {found[0]} is not supported; supported are {', '.join(ARCHITECTURES)}"
+    if "sliding_attention" in (getattr(model.hf_text_config, "layer_types", None) or ()):
+        return "the model has layers with a sliding window, whose KV cache cannot stand in for that of other layers"
+    if vllm_config.compilation_config.cudagraph_mode:
+        return "this engine replays recorded graphs of all layers; start it with --enforce-eager"
+    if parallel.pipeline_parallel_size > 1 or parallel.tensor_parallel_size > 1:
+        return "layer programs run on one device only; start the engine without pipeline and tensor parallelism"
+    if vllm_config.lora_config is not None:
+        return "layer programs and LoRA adapters do not go together; start the engine without --enable-lora"
+    if vllm_config.speculative_config is not None:
+        return "layer programs and speculative decoding do not go together; start without --speculative-config"
+    if vllm_config.kv_transfer_config is not None:
+        return "layer programs and KV cache transfer do not go together; start the engine without --kv-transfer-config"
+    return None
