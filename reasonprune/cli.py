@@ -9,17 +9,19 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from reasonprune import __version__
+from reasonprune.cot.cli import mount as mount_cot
 from reasonprune.errors import ReasonpruneError
+from reasonprune.terminal import progress_bar
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 bench_app = typer.Typer(no_args_is_help=True, help="Offline runs; every result is written with its provenance.")
 train_app = typer.Typer(no_args_is_help=True, help="Train what ships with reasonprune.")
 app.add_typer(bench_app, name="bench")
 app.add_typer(train_app, name="train")
+mount_cot(app, bench_app, train_app)
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 Temperature = Annotated[float | None, typer.Option(help="unset: the model's own, else 0.8")]
@@ -27,18 +29,6 @@ TopP = Annotated[float | None, typer.Option(help="unset: the model's own, else 0
 Out = Annotated[Path, typer.Option("--json", help="where the result goes")]
 Seed = Annotated[int, typer.Option(help="of everything random in this run")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="a policy's option as key=value; may be repeated")]
-
-
-def progress_bar() -> Progress:
-    """On stderr, so that stdout holds results only."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
 
 
 @app.command("serve", context_settings=PASS_ON)
