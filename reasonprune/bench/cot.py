@@ -200,11 +200,11 @@ def _withheld(example: Example) -> Example | None:
     text, answer = example.chain.text, canonical(example.answer).lstrip("-")
     steps = split_steps(text)
     given = answer in numbers(example.question)
-    parts = [text[step.start : step.end] for step in steps]
-    index = next(
-        (i for i, part in enumerate(parts) if answer in results(part) or (not given and states(part, example.answer))),
-        0,
-    )
+
+    def says(part: str) -> bool:
+        return answer in results(part) or (not given and states(part, example.answer))
+
+    index = next((i for i, step in enumerate(steps) if says(text[step.start : step.end])), 0)
     cut = steps[index].start
     if index < 2 or len(split_steps(text[:cut])) != index:
         return None

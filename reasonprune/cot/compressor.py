@@ -213,7 +213,7 @@ def kept_text(text: str, reports: Sequence[StepReport]) -> str:
 def _note(found: Candidates, left: int, allowed: int) -> str | None:
     if len(found.steps) < 2:
         return "the chain is one step (a paragraph, a fence or a formula), of which nothing can be left out"
-    if left <= allowed or not found.order:
+    if left <= allowed or not (found.order or found.protected):
         return None
     if not found.protected:
         return f"the budget of {allowed} tokens is below the shortest that one step leaves; reached {left}"
