@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -19,7 +21,56 @@ Seed = Annotated[int, typer.Option(help="of everything random in this run")]
 
 def mount(app: typer.Typer, bench: typer.Typer, train: typer.Typer) -> None:
     """Adds the commands to those of `reasonprune`."""
+    app.command("compress")(compress_command)
     bench.command("cot")(bench_command)
+
+
+def compress_command(
+    file: Annotated[Path, typer.Argument(help="JSON Lines of chats or of questions with reasoning")],
+    budget: Annotated[float, typer.Option(help="share of each chain's tokens to keep (up to 1), or tokens (above 1)")],
+    out: Annotated[
+        Path | None, typer.Option(help="unset: beside FILE, as .compressed.jsonl; goes on where it stopped")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="scores the chains here: short name, path or hub id")] = None,
+    upstream: Annotated[
+        str | None, typer.Option(help="scores them instead: URL of an OpenAI-compatible server")
+    ] = None,
+    upstream_model: Annotated[str | None, typer.Option(help="unset: the first that the server lists")] = None,
+    method: Annotated[str, typer.Option(help="what chooses the steps")] = "asap",
+    anchor: Annotated[str, typer.Option(help="visible: the answer in the row; llm: a route that the model writes")] = (
+        "visible"
+    ),
+    iterative: Annotated[bool, typer.Option(help="score anew after every step that is left out")] = False,
+    gate: Annotated[bool, typer.Option(help="keep a chain whole where the model then answers otherwise")] = False,
+    marked_only: Annotated[bool, typer.Option(help="leave texts without think tags alone")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="rows under way at once")] = 8,
+    seed: Seed = 0,
+) -> None:
+    """Shorten the chains of thought in a data set; every row says what was left out of it, and why not where it was not.
+
+    A server's key is taken from REASONPRUNE_UPSTREAM_KEY.
+    """
+    from reasonprune.cot.files import CompressConfig, compress_file
+
+    config = CompressConfig(budget, cast("Any", method), cast("Any", anchor), iterative, gate, marked_only, seed)
+    target = out or file.with_name(file.name.removesuffix(".jsonl") + ".compressed.jsonl")
+    server = (upstream, upstream_model, os.environ.get("REASONPRUNE_UPSTREAM_KEY")) if upstream else None
+    with progress_bar() as progress:
+        task = progress.add_task("compressing", total=None)
+        totals = compress_file(
+            file,
+            target,
+            config,
+            model,
+            server,
+            workers,
+            lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    gc.collect()  # vLLM's engine must be gone before the interpreter takes its modules apart
+    share = f"{totals.after / totals.before:.1%}" if totals.before else "-"
+    print(
+        f"{target}: {totals.rows} rows, {totals.chains} chains, {totals.before:,} -> {totals.after:,} tokens ({share})"
+    )
 
 
 def bench_command(

@@ -5,9 +5,7 @@ import pytest
 from reasonprune.cot.route import definitions, numbers, results, route_to, similarity
 from reasonprune.cot.steps import split_steps
 
-QUESTION = (
-    "Janet's ducks lay 16 eggs per day. She eats 3 and bakes with 4. She sells the rest for $2. What does she make?"
-)
+QUESTION = "Janet's ducks lay 16 eggs per day. She eats 3 and bakes with 4. The rest sells for $2. What does she make?"
 CHAIN = """Let us work this out.
 
 She has 16 - 3 - 4 = 9 eggs left.
