@@ -4,7 +4,7 @@
 |---|---|---|
 | `messages`, assistant with `reasoning` or `reasoning_content` | that field | `content` |
 | `messages` or `conversations` (`from`, `value`) | between think tags in the text | what follows them |
-| a question and `reasoning`, `cot`, `chain`, `thought`, `thinking` or `rationale` | that field | `answer`, `response`, ... |
+| a question and `reasoning`, `cot`, `chain`, `thought`, `thinking` or `rationale` | that field | `answer`, ... |
 | a question and `response`, `completion`, `generation`, `output`, `solution`, `text` or `answer` | as in `messages` | |
 | a pool of `reasonprune record` | each trace's text, likewise | |
 
@@ -69,20 +69,17 @@ def chains_in(row: MutableMapping[str, Any], marked_only: bool = False) -> list[
     question = next((str(row[key]) for key in QUESTION_KEYS if isinstance(row.get(key), str) and row[key]), "")
     before = [{"role": "user", "content": question}] if question else []
     if isinstance(row.get("traces"), list):
-        return [
-            found
-            for trace in row["traces"]
-            if isinstance(trace, dict)
-            and (found := _in_text(trace, "text", before, marked_only, _of_trace(row, trace)))
-        ]
+        traces = [trace for trace in row["traces"] if isinstance(trace, dict)]
+        found = (_in_text(trace, "text", before, marked_only, _of_trace(row, trace)) for trace in traces)
+        return [chain for chain in found if chain]
     recorded = _of_openai(row)
     for key in REASONING_KEYS:
         if isinstance(row.get(key), str) and row[key].strip():
             anchor = next((str(row[k]) for k in ANSWER_KEYS if row.get(k) is not None), "")
             return [_whole(row, key, before, anchor, recorded)]
     for key in TEXT_KEYS:
-        if isinstance(row.get(key), str) and (found := _in_text(row, key, before, marked_only, recorded)):
-            return [found]
+        if chain := _in_text(row, key, before, marked_only, recorded):
+            return [chain]
     return []
 
 
@@ -100,9 +97,8 @@ def _turns(turns: Sequence[Any], marked_only: bool) -> Iterator[Found]:
             reasoning = next((k for k in REASONING_KEYS[:2] if isinstance(turn.get(k), str) and turn[k].strip()), None)
             if reasoning is not None:
                 yield _whole(turn, reasoning, list(before), text, recorded)
-            elif isinstance(turn.get(key), str) and (found := _in_text(turn, key, list(before), marked_only, recorded)):
+            elif found := _in_text(turn, key, list(before), marked_only, recorded):
                 yield found
-            text = plain_text(turn.get(key))  # as shortened, if it was by now
         before.append({"role": role, "content": text})
 
 

@@ -46,7 +46,7 @@ def compress_command(
     workers: Annotated[int, typer.Option(min=1, help="rows under way at once")] = 8,
     seed: Seed = 0,
 ) -> None:
-    """Shorten the chains of thought in a data set; every row says what was left out of it, and why not where it was not.
+    """Shorten the chains of thought in a data set; every row says what was left out, or why nothing was.
 
     A server's key is taken from REASONPRUNE_UPSTREAM_KEY.
     """
@@ -68,9 +68,8 @@ def compress_command(
         )
     gc.collect()  # vLLM's engine must be gone before the interpreter takes its modules apart
     share = f"{totals.after / totals.before:.1%}" if totals.before else "-"
-    print(
-        f"{target}: {totals.rows} rows, {totals.chains} chains, {totals.before:,} -> {totals.after:,} tokens ({share})"
-    )
+    tokens = f"{totals.before:,} -> {totals.after:,} tokens ({share})"
+    print(f"{target}: {totals.rows} rows, {totals.chains} chains, {tokens}")
 
 
 def bench_command(

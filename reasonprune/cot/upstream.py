@@ -25,6 +25,7 @@ class UpstreamBackend:
             raise ModelError("--upstream needs httpx: pip install 'reasonprune[upstream]'.") from None
         base = url.rstrip("/").removesuffix("/v1") + "/v1"
         headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+        self._base = base
         self._client = httpx.AsyncClient(base_url=base, headers=headers, timeout=timeout_s)
         self._errors = httpx.HTTPError
         self._model = model
@@ -48,7 +49,7 @@ class UpstreamBackend:
         tokens, values = logprobs.get("tokens"), logprobs.get("token_logprobs")
         if not tokens or not values or len(tokens) < 2 or all(value is None for value in values):
             raise ScoreError(
-                f"The server {self._client.base_url} returns no log-probabilities of its prompt (completions with"
+                f"The server {self._base} returns no log-probabilities of its prompt (completions with"
                 " `echo` and `logprobs`). Use one that does, such as vLLM, or a model on this machine (--model)."
             )
         return from_token_texts(text, tokens, values, "upstream")
@@ -71,17 +72,13 @@ class UpstreamBackend:
         try:
             answer = await self._client.request(method, path, json=body)
         except self._errors as error:
-            raise ModelError(f"The server {self._client.base_url} does not answer: {error!r}.") from None
+            raise ModelError(f"The server {self._base} does not answer: {error!r}.") from None
         if answer.status_code != 200:
-            raise ModelError(
-                f"The server {self._client.base_url} answers {path} with {answer.status_code}: {answer.text[:300]}"
-            )
+            raise ModelError(f"The server {self._base} answers {path} with {answer.status_code}: {answer.text[:300]}")
         try:
             return answer.json()
         except ValueError:
-            raise ModelError(
-                f"The server {self._client.base_url} answers {path} with something that is no JSON."
-            ) from None
+            raise ModelError(f"The server {self._base} answers {path} with something that is no JSON.") from None
 
 
 def transcript(messages: Messages) -> str:
