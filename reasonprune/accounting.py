@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from reasonprune.cot.history import HistoryReport
 from reasonprune.judges.books import JudgeBooks
 from reasonprune.parallel.driver import Outcome, Trace
 
 # Of the table in the documentation: does the technique leave the distribution of answers as it is?
-LOSSLESS = {"parallel": False}
+LOSSLESS = {"parallel": False, "history": False}
 AVOIDED_METHOD = "traces stopped or never started, had each run to the mean length of this request's finished traces"
 
 
@@ -33,6 +34,7 @@ class Account:
     notes: dict[str, str] = field(default_factory=dict)
     not_applied: list[dict[str, str]] = field(default_factory=list)
     parallel: dict[str, Any] | None = None
+    history: dict[str, Any] | None = None
 
     @contextmanager
     def overhead(self) -> Iterator[None]:
@@ -49,7 +51,8 @@ class Account:
 
     @property
     def applied(self) -> list[str]:
-        return ["parallel"] if self.parallel is not None and self.parallel["policy_failure"] is None else []
+        raced = self.parallel is not None and self.parallel["policy_failure"] is None
+        return [*(["history"] if self.history is not None else []), *(["parallel"] if raced else [])]
 
     def record_parallel(self, policy: str, n: int, outcome: Outcome, tokens: dict[int, int], probe_tokens: int) -> None:
         """`tokens`: generated tokens by trace, those of stopped traces included."""
@@ -80,6 +83,16 @@ class Account:
             avoided = sum(max(0.0, mean - length) for length in stopped) + mean * max(0, n - len(states))
             self.parallel["avoided_estimate"] = {"tokens": round(avoided), "method": AVOIDED_METHOD}
 
+    def record_history(self, budget: float, report: HistoryReport) -> None:
+        """Earlier reasoning that was shortened before prefill; prompt tokens, so not part of `generated`."""
+        self.history = {
+            "lossless": LOSSLESS["history"],
+            "budget": budget,
+            "prompt_tokens_saved": report.prompt_tokens_saved,
+            "ms": round(report.ms, 3),
+            "turns": report.turns,
+        }
+
     def record_judge(self, name: str, books: JudgeBooks) -> None:
         """What judging cost; a judge that failed was asked for and not applied to the end."""
         assert self.parallel is not None, "the race is recorded first"
@@ -104,6 +117,7 @@ class Account:
                 "overhead": round(self.overhead_ms, 3),
             },
             **({"notes": self.notes} if self.notes else {}),
+            **({"history": self.history} if self.history is not None else {}),
             **({"parallel": self.parallel} if self.parallel is not None else {}),
         }
 

@@ -16,7 +16,10 @@ from typing import Any
 import vllm
 
 from reasonprune.api.admission import Admission
+from reasonprune.api.compress import attach as attach_compress
 from reasonprune.api.edge import Edge
+from reasonprune.cot.history import History
+from reasonprune.engine.backend import EngineBackend
 from reasonprune.engine.vllm import RaceClient
 from reasonprune.metrics import METRICS
 from reasonprune.serve import CONFIG_VARIABLE
@@ -40,12 +43,15 @@ class EndpointPlugin:
         settings = load(Path(config) if config else None, os.environ, {})
         admission = Admission(settings.server.max_live_traces)
         METRICS.live_traces.set_function(lambda: admission.live)
+        attach_compress(app, served_models)
         app.add_middleware(Edge, settings=settings, served=served_models, admission=admission)
 
     async def init_state(self, engine_client: Any, state: Any, args: Namespace) -> None:
         """Puts our client in the place of the engine's in every serving class that generates."""
         if engine_client is None:
             return
+        state.reasonprune_backend = EngineBackend(engine_client)
+        state.reasonprune_history = History(state.reasonprune_backend)
         client = RaceClient(engine_client)
         for serving in vars(state)["_state"].values():
             if getattr(serving, "engine_client", None) is engine_client:

@@ -10,7 +10,7 @@ from reasonprune.cot.located import token_starts
 from reasonprune.cot.scores import TokenScores, check_fingerprint, fingerprint, from_token_texts
 from reasonprune.errors import ScoreError
 
-Messages = Sequence[Mapping[str, str]]
+Messages = Sequence[Mapping[str, Any]]
 
 
 class Backend(Protocol):

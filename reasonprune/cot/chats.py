@@ -65,7 +65,7 @@ def chains_in(row: MutableMapping[str, Any], marked_only: bool = False) -> list[
     """The chains of a row in order; none where nothing in it is known as one."""
     for key in ("messages", "conversations"):
         if isinstance(row.get(key), list):
-            return list(_turns(row[key], marked_only))
+            return [found for _, found in turns_in(row[key], marked_only)]
     question = next((str(row[key]) for key in QUESTION_KEYS if isinstance(row.get(key), str) and row[key]), "")
     before = [{"role": "user", "content": question}] if question else []
     if isinstance(row.get("traces"), list):
@@ -83,9 +83,10 @@ def chains_in(row: MutableMapping[str, Any], marked_only: bool = False) -> list[
     return []
 
 
-def _turns(turns: Sequence[Any], marked_only: bool) -> Iterator[Found]:
+def turns_in(turns: Sequence[Any], marked_only: bool = False) -> Iterator[tuple[int, Found]]:
+    """The chains of a conversation's assistant turns with the turns' indices."""
     before: list[dict[str, str]] = []
-    for turn in turns:
+    for index, turn in enumerate(turns):
         if not isinstance(turn, dict):
             continue
         role = turn.get("role") or turn.get("from") or "user"
@@ -96,9 +97,9 @@ def _turns(turns: Sequence[Any], marked_only: bool) -> Iterator[Found]:
             recorded = _of_openai(turn)
             reasoning = next((k for k in REASONING_KEYS[:2] if isinstance(turn.get(k), str) and turn[k].strip()), None)
             if reasoning is not None:
-                yield _whole(turn, reasoning, list(before), text, recorded)
+                yield index, _whole(turn, reasoning, list(before), text, recorded)
             elif found := _in_text(turn, key, list(before), marked_only, recorded):
-                yield found
+                yield index, found
         before.append({"role": role, "content": text})
 
 

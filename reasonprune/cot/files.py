@@ -179,7 +179,7 @@ async def compress_line(line: str, number: int, config: CompressConfig, backend:
     reports = []
     for index, found in enumerate(chains):
         try:
-            reports.append(await _one(found, config, backend, f"line {number}", 1000 * number + index))
+            reports.append(await compress_found(found, config, backend, f"line {number}", 1000 * number + index))
         except ReasonpruneError as error:
             if f"ine {number}" not in error.message:
                 error.message = f"Line {number}: {error.message}"
@@ -193,7 +193,10 @@ async def compress_line(line: str, number: int, config: CompressConfig, backend:
     return row
 
 
-async def _one(found: Found, config: CompressConfig, backend: Backend, where: str, seed: int) -> dict[str, Any]:
+async def compress_found(
+    found: Found, config: CompressConfig, backend: Backend, where: str, seed: int
+) -> dict[str, Any]:
+    """Shortens one chain in its place and reports what was left out; raises ScoreError where it cannot be scored."""
     chain = found.chain
     scores = await scores_of(found, backend, where)
     route, not_applied = None, list[dict[str, str]]()

@@ -7,6 +7,7 @@ from typing import Any
 
 from reasonprune.answers import extract_answer
 from reasonprune.cot.backends import Messages
+from reasonprune.cot.chats import plain_text
 from reasonprune.cot.scores import TokenScores, from_token_texts
 from reasonprune.errors import ModelError, ScoreError
 
@@ -83,4 +84,4 @@ class UpstreamBackend:
 
 def transcript(messages: Messages) -> str:
     """A conversation as plain text, for completions without a chat template."""
-    return "".join(f"{message['content']}\n\n" for message in messages)
+    return "".join(f"{plain_text(message.get('content'))}\n\n" for message in messages)

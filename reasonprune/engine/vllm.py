@@ -19,6 +19,7 @@ from vllm.v1.engine.exceptions import EngineDeadError
 
 from reasonprune.answers import AnswerClasses, MathChecker
 from reasonprune.context import RequestContext, current_request
+from reasonprune.engine.keeper import Keeper
 from reasonprune.engine.live import LiveRace, RaceRequest
 from reasonprune.engine.outputs import deltas, merged
 from reasonprune.engine.probe import Prober
@@ -97,11 +98,14 @@ class RaceClient:
                     reason = f"failed ({type(error).__name__}: {error}); answered with one plain trace"
             account.parallel = None
             account.skip("parallel", reason)
-        async for output in self._inner.generate(prompt, params, request_id, **options):
+        kept = Keeper(context.on_answer)
+        async for output in self._inner.generate(prompt, kept.asking(params), request_id, **options):
+            kept.add(output, params)
             tokens = sum(len(completion.token_ids) for completion in output.outputs)
             account.returned = tokens + (account.returned if params.output_kind == RequestOutputKind.DELTA else 0)
             account.generated = account.lost + account.returned
             yield output
+        await kept.hand_over()
 
     async def _race(
         self,
