@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
 from reasonprune.api.admission import Admission
-from reasonprune.api.history import history_of, shorten_history
+from reasonprune.api.history import shorten_history
 from reasonprune.api.request import FIELD, RACED_ROUTES, Prepared, prepare, refuse_elsewhere
 from reasonprune.api.response import StreamRewriter, complete
 from reasonprune.context import current_request
@@ -65,7 +65,7 @@ class Edge:
                 return
             prepared.context.account.started_at = began
             prepared.context.account.overhead_ms = (time.perf_counter() - began) * 1000
-            prepared = await shorten_history(prepared, history_of(scope["app"]))
+            prepared = await shorten_history(prepared, scope["app"])
             await self._serve(prepared, scope, receive, send)
 
     def _prepare(self, path: str, body: bytes, scope: Scope) -> Prepared | None:

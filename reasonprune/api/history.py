@@ -12,12 +12,13 @@ from reasonprune.metrics import METRICS
 logger = logging.getLogger(__name__)
 
 
-async def shorten_history(prepared: Prepared, history: History | None) -> Prepared:
+async def shorten_history(prepared: Prepared, app: Any) -> Prepared:
     """`prepared` with shorter messages where that was asked for and possible; the account says which, or why not."""
     options, account = prepared.context.options.history, prepared.context.account
     if options is None:
         return prepared
     messages = prepared.body.get("messages")
+    history: History | None = getattr(app.state, "reasonprune_history", None)
     if history is None or not isinstance(messages, list):
         account.skip("history", "the request has no messages; earlier turns are known in chat requests only")
         return prepared
@@ -50,7 +51,3 @@ async def shorten_history(prepared: Prepared, history: History | None) -> Prepar
     METRICS.history_tokens.inc(report.prompt_tokens_saved)
     return Prepared(prepared.body | {"messages": shortened + rest}, prepared.context)
 
-
-def history_of(app: Any) -> History | None:
-    """The server's memory of earlier turns; None before the engine is ready."""
-    return getattr(app.state, "reasonprune_history", None)
