@@ -50,4 +50,3 @@ async def shorten_history(prepared: Prepared, app: Any) -> Prepared:
     account.record_history(options.budget, report)
     METRICS.history_tokens.inc(report.prompt_tokens_saved)
     return Prepared(prepared.body | {"messages": shortened + rest}, prepared.context)
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -23,6 +24,8 @@ def mount(app: typer.Typer, bench: typer.Typer, train: typer.Typer) -> None:
     """Adds the commands to those of `reasonprune`."""
     app.command("compress")(compress_command)
     bench.command("cot")(bench_command)
+    train.command("cot")(train_command)
+    train.command("verbose")(verbose_command)
 
 
 def compress_command(
@@ -103,6 +106,35 @@ def bench_command(
         result = bench_cot(data, config, limit, chains, show)
     write(out, {**result, "provenance": provenance(seed, data, model)})
     _summary(result)
+
+
+def train_command(
+    model: Model,
+    data: Annotated[Path, typer.Option(help="what `reasonprune compress` wrote")],
+    out: Annotated[Path, typer.Option(help="folder of the adapter")],
+    rank: Annotated[int, typer.Option(min=1, help="of the LoRA matrices")] = 16,
+    steps: Annotated[int, typer.Option(min=1, help="optimiser steps")] = 300,
+    learning_rate: float = 1e-3,
+    batch_tokens: Annotated[int, typer.Option(min=1, help="padded tokens a step")] = 4096,
+    max_tokens: Annotated[int, typer.Option(min=1, help="longer examples are left out")] = 4096,
+    seed: Seed = 0,
+) -> None:
+    """Train a LoRA adapter on compressed chains; with it the model writes short ones (`serve --lora-modules`)."""
+    from reasonprune.train.cot import CotTrainConfig, train_cot
+
+    config = CotTrainConfig(model, rank, steps, learning_rate, batch_tokens, max_tokens, seed)
+    print(json.dumps(train_cot(data, out, config), indent=2))
+
+
+def verbose_command(
+    out: Annotated[Path, typer.Option(help="folder for weights and tokenizer")],
+    steps: Annotated[int, typer.Option(min=1, help="optimiser steps")] = 500,
+    seed: Seed = 0,
+) -> None:
+    """Train a TinyReasoner that says too much, to measure `train cot` on."""
+    from reasonprune.train.verbose import VerboseConfig, train_verbose
+
+    train_verbose(out, VerboseConfig(steps=steps, seed=seed))
 
 
 def _summary(result: dict[str, Any]) -> None:

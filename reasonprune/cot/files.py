@@ -181,9 +181,9 @@ async def compress_line(line: str, number: int, config: CompressConfig, backend:
         try:
             reports.append(await compress_found(found, config, backend, f"line {number}", 1000 * number + index))
         except ReasonpruneError as error:
-            if f"ine {number}" not in error.message:
-                error.message = f"Line {number}: {error.message}"
-            raise
+            if f"line {number}:" in error.message:
+                raise
+            raise type(error)(f"line {number}: {error.message}", error.param) from None
     row[REPORT] = {
         "source": _digest(line),
         "settings": asdict(config),

@@ -55,19 +55,28 @@ def route_to(chain: str, steps: Sequence[Step], anchor: str, question: str = "")
 
 
 def _producers(texts: Sequence[str], wanted: set[str], given: set[str]) -> set[int]:
-    """Followed backwards: for each wanted number the last equation that produced it, whose operands are wanted next."""
-    route: set[int] = set()
-    wanted = set(wanted)
-    for index in range(len(texts) - 1, -1, -1):
-        produced = results(texts[index]) & wanted
-        operands = set(numbers(texts[index])) - results(texts[index])
-        if produced and operands:  # without operands it only repeats what another step worked out
-            route.add(index)
-            wanted = (wanted - produced) | (operands - given)
-    for number in wanted - given:  # never computed: where it is first said
-        first = next((index for index, text in enumerate(texts) if number in numbers(text)), None)
-        if first is not None:
-            route.add(first)
+    """Followed backwards: for each wanted number the first equation that gives it, whose operands are wanted next.
+
+    The first, because what follows repeats or checks it; a number that was corrected later is not wanted at all.
+    """
+    worked_out = [results(text) for text in texts]
+    # Without operands an equation only repeats what another one worked out.
+    operands = [set(numbers(text)) - found for text, found in zip(texts, worked_out, strict=True)]
+    said = [set(numbers(text)) for text in texts]
+    route, seen = set[int](), set(given)
+    todo = [(number, len(texts)) for number in sorted(wanted)]
+    while todo:
+        number, before = todo.pop()
+        if number in seen:
+            continue
+        seen.add(number)
+        step = next((i for i in range(before) if number in worked_out[i] and operands[i]), None)
+        if step is not None:
+            todo += [(operand, step) for operand in sorted(operands[step])]
+        else:
+            step = next((i for i in range(before) if number in said[i]), None)
+        if step is not None:
+            route.add(step)
     return route
 
 
