@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from reasonprune.cot.history import HistoryReport
 from reasonprune.depth.program import LayerProgram
 from reasonprune.judges.books import JudgeBooks
 from reasonprune.parallel.driver import Outcome, Trace
 
 # Of the table in the documentation: does the technique leave the distribution of answers as it is?
-LOSSLESS = {"parallel": False, "depth": False}
+LOSSLESS = {"history": False, "parallel": False, "depth": False}
 AVOIDED_METHOD = "traces stopped or never started, had each run to the mean length of this request's finished traces"
 
 
@@ -35,6 +36,7 @@ class Account:
     not_applied: list[dict[str, str]] = field(default_factory=list)
     parallel: dict[str, Any] | None = None
     depth: dict[str, Any] | None = None
+    history: dict[str, Any] | None = None
 
     @contextmanager
     def overhead(self) -> Iterator[None]:
@@ -51,8 +53,9 @@ class Account:
 
     @property
     def applied(self) -> list[str]:
-        parallel = self.parallel is not None and self.parallel["policy_failure"] is None
-        return (["parallel"] if parallel else []) + (["depth"] if self.depth is not None else [])
+        """The techniques that did what was asked, in the order in which a request meets them."""
+        done = {name: section for name in LOSSLESS if (section := getattr(self, name)) is not None}
+        return [name for name, section in done.items() if section.get("policy_failure") is None]
 
     def record_depth(self, programs: Sequence[LayerProgram], layers: int, reason: str | None) -> None:
         """`programs`: of the traces, in turn; `layers`: of the model; `reason`: what a router said."""
@@ -92,6 +95,16 @@ class Account:
             avoided = sum(max(0.0, mean - length) for length in stopped) + mean * max(0, n - len(states))
             self.parallel["avoided_estimate"] = {"tokens": round(avoided), "method": AVOIDED_METHOD}
 
+    def record_history(self, budget: float, report: HistoryReport) -> None:
+        """Earlier reasoning that was shortened before prefill; prompt tokens, so not part of `generated`."""
+        self.history = {
+            "lossless": LOSSLESS["history"],
+            "budget": budget,
+            "prompt_tokens_saved": report.prompt_tokens_saved,
+            "ms": round(report.ms, 3),
+            "turns": report.turns,
+        }
+
     def record_judge(self, name: str, books: JudgeBooks) -> None:
         """What judging cost; a judge that failed was asked for and not applied to the end."""
         assert self.parallel is not None, "the race is recorded first"
@@ -116,8 +129,7 @@ class Account:
                 "overhead": round(self.overhead_ms, 3),
             },
             **({"notes": self.notes} if self.notes else {}),
-            **({"parallel": self.parallel} if self.parallel is not None else {}),
-            **({"depth": self.depth} if self.depth is not None else {}),
+            **{name: section for name in LOSSLESS if (section := getattr(self, name)) is not None},
         }
 
 

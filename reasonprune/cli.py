@@ -9,12 +9,13 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from reasonprune import __version__
+from reasonprune.cot.cli import mount as mount_cot
 from reasonprune.depth.cli import bench_depth_command, depth_app, train_router_command
 from reasonprune.errors import ReasonpruneError
+from reasonprune.terminal import progress_bar
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 bench_app = typer.Typer(no_args_is_help=True, help="Offline runs; every result is written with its provenance.")
@@ -24,6 +25,7 @@ app.add_typer(train_app, name="train")
 app.add_typer(depth_app, name="depth")
 bench_app.command("depth")(bench_depth_command)
 train_app.command("router")(train_router_command)
+mount_cot(app, bench_app, train_app)
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 Temperature = Annotated[float | None, typer.Option(help="unset: the model's own, else 0.8")]
@@ -32,18 +34,6 @@ Out = Annotated[Path, typer.Option("--json", help="where the result goes")]
 Seed = Annotated[int, typer.Option(help="of everything random in this run")]
 Shares = Annotated[str, typer.Option("--prefix", help="shares of each trace that the judge is shown")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="a policy's option as key=value; may be repeated")]
-
-
-def progress_bar() -> Progress:
-    """On stderr, so that stdout holds results only."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
 
 
 @app.command("serve", context_settings=PASS_ON)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -17,6 +18,8 @@ class RequestContext:
     options: Options
     account: Account = field(default_factory=Account)
     depth: Choice | None = None
+    # Called with text, token ids and log-probabilities of each plain answer, where somebody wants them kept.
+    on_answer: Callable[[str, Sequence[int], Sequence[float]], Awaitable[None]] | None = None
 
 
 current_request: ContextVar[RequestContext | None] = ContextVar("reasonprune_request", default=None)

@@ -4,6 +4,7 @@ ReasonpruneError                    500
 +-- RequestError                    400   the client can mend it; names the field and the remedy
 |   +-- UnknownModelError           404
 |   +-- UnsupportedError            400   asked for, but not possible here
+|   +-- ScoreError                  400   a chain of thought cannot be scored: no, or foreign, log-probabilities
 +-- OverloadedError                 429   come back later
 +-- ModelError                      -     a model cannot be found, fetched or used (start-up and command line)
 +-- PoolError                       -     a file of recorded traces cannot be used (command line)
@@ -52,6 +53,12 @@ class UnsupportedError(RequestError):
     """The combination that was asked for cannot be done on this route or by this engine."""
 
     code = "unsupported"
+
+
+class ScoreError(RequestError):
+    """The steps of a chain of thought cannot be scored with the log-probabilities at hand."""
+
+    code = "score_error"
 
 
 class OverloadedError(ReasonpruneError):

@@ -15,6 +15,7 @@ class Metrics:
         self.traces = Counter("reasonprune_traces", "Traces by how they ended", ["state"])
         self.tokens = Counter("reasonprune_tokens", "Tokens of parallel requests", ["kind"])
         self.failures = Counter("reasonprune_failures", "Techniques that failed and were skipped", ["technique"])
+        self.history_tokens = Counter("reasonprune_history_tokens", "Prompt tokens of earlier reasoning left out")
         self.overhead = Histogram(
             "reasonprune_overhead_seconds",
             "Time added to a request by reasonprune itself",

@@ -221,12 +221,31 @@ class DepthOptions(Section):
         return value
 
 
+class HistoryOptions(Section):
+    """Shortens reasoning kept in earlier turns, by first-token surprisal (ASAP, arXiv 2508.05988)."""
+
+    budget: float = Field(
+        0.5, gt=0, description="what to keep of each earlier chain of thought: a share up to 1, or tokens above 1"
+    )
+
+    @model_validator(mode="after")
+    def _whole_tokens(self) -> HistoryOptions:
+        if self.budget > 1 and self.budget != int(self.budget):
+            raise ValueError(f"budget above 1 is a number of tokens and must be whole, but it is {self.budget:g}")
+        return self
+
+
+# What a request may ask for beside parallel traces, each in its own section.
+TECHNIQUES: dict[str, type[Section]] = {"history": HistoryOptions, "depth": DepthOptions}
+
+
 class Options(Section):
     """The request field `reasonprune`; also a preset, and the server's defaults."""
 
     effort: Effort | None = Field(None, description="one dial for all techniques; replaces all lower-ranking settings")
     parallel: ParallelOptions | None = Field(None, description="parallel traces; `policy` names the rule")
     depth: DepthOptions | None = Field(None, description="layers that are run; lossy")
+    history: HistoryOptions | None = Field(None, description="shorten the reasoning that earlier turns kept")
 
 
 class ServerOptions(Section):

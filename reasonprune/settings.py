@@ -21,6 +21,7 @@ from reasonprune.options import (
     DEFAULT_POLICY,
     EFFORTS,
     POLICY_OPTIONS,
+    TECHNIQUES,
     Options,
     ServerOptions,
     Settings,
@@ -155,6 +156,8 @@ def _section(model: type[BaseModel], parts: list[str]) -> tuple[type[BaseModel],
     if parts[start : start + 1] == ["parallel"] and len(parts) > start + 1:
         policy = parts.pop(start + 1)
         return POLICY_OPTIONS[policy], policy
+    if len(parts) > start + 1 and parts[start] in TECHNIQUES:
+        return TECHNIQUES[parts[start]], None
     if parts[1:2] == ["server"]:
         return ServerOptions, None
     return (Options if start == 3 else model), None

@@ -7,6 +7,7 @@ from reasonprune.errors import (
     PoolError,
     ReasonpruneError,
     RequestError,
+    ScoreError,
     UnknownModelError,
     UnsupportedError,
 )
@@ -18,6 +19,7 @@ from reasonprune.errors import (
         (ReasonpruneError, 500, "InternalServerError"),
         (RequestError, 400, "BadRequestError"),
         (UnsupportedError, 400, "BadRequestError"),
+        (ScoreError, 400, "BadRequestError"),
         (UnknownModelError, 404, "NotFoundError"),
         (OverloadedError, 429, "RateLimitError"),
         (EngineError, 500, "InternalServerError"),

@@ -17,6 +17,8 @@ from reasonprune.settings import (
     validate,
 )
 
+KEYS = f"Keys of reasonprune: {', '.join(sorted(Options.model_fields))}."
+
 
 @pytest.fixture
 def toml(tmp_path):
@@ -179,9 +181,9 @@ def test_an_unknown_preset(presets, known):
         ),
         ({"parallel": {"policy": 3}}, "parallel.policy", ["is 3, not a policy", "self_consistency"]),
         ({"parallel": "consensus"}, "parallel", ["must be an object", '"consensus"']),
-        ({"paralel": {}}, "paralel", ["Did you mean 'parallel'?", "Keys of reasonprune: depth, effort, parallel."]),
-        ({"consensus": {}}, "consensus", ["not known", "Keys of reasonprune: depth, effort, parallel."]),
-        ({"xyz": 1}, "xyz", ["not known. Keys of reasonprune: depth, effort, parallel."]),
+        ({"paralel": {}}, "paralel", ["Did you mean 'parallel'?", KEYS]),
+        ({"consensus": {}}, "consensus", ["not known", KEYS]),
+        ({"xyz": 1}, "xyz", [f"not known. {KEYS}"]),
         ({"presets": {}}, "presets", ["not known"]),
         ({"effort": "max"}, "effort", ["'off', 'low', 'medium' or 'high'", '"max"']),
         ({"effort": ["low"]}, "effort", ["low"]),

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
 from reasonprune.api.admission import Admission
+from reasonprune.api.history import shorten_history
 from reasonprune.api.request import FIELD, RACED_ROUTES, Prepared, prepare, refuse_elsewhere
 from reasonprune.api.response import StreamRewriter, complete
 from reasonprune.context import current_request
@@ -67,6 +68,7 @@ class Edge:
                 return
             prepared.context.account.started_at = began
             prepared.context.account.overhead_ms = (time.perf_counter() - began) * 1000
+            prepared = await shorten_history(prepared, scope["app"])
             await self._serve(prepared, scope, receive, send)
 
     def _prepare(self, path: str, body: bytes, scope: Scope) -> Prepared | None:
@@ -108,8 +110,10 @@ class _Writer:
     def __init__(self, send: Send, prepared: Prepared, keep_alive_s: float) -> None:
         self._send = send
         self._account = prepared.context.account
-        planned = {"parallel": prepared.context.options.parallel, "depth": prepared.context.depth}
-        self._planned = ",".join(name for name, asked in planned.items() if asked) or "none"
+        account, options = prepared.context.account, prepared.context.options
+        ahead = {"parallel": options.parallel, "depth": prepared.context.depth}
+        planned = [*account.applied, *(name for name, asked in ahead.items() if asked)]
+        self._planned = ",".join(planned) or "none"
         self._keep_alive_s = keep_alive_s
         self._start: Message | None = None
         self._whole = bytearray()

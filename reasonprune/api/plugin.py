@@ -16,9 +16,12 @@ from typing import Any
 import vllm
 
 from reasonprune.api.admission import Admission
+from reasonprune.api.compress import attach as attach_compress
 from reasonprune.api.edge import Edge
+from reasonprune.cot.history import History
 from reasonprune.depth.choice import Programs
 from reasonprune.depth.support import support_of
+from reasonprune.engine.backend import EngineBackend
 from reasonprune.engine.vllm import RaceClient
 from reasonprune.metrics import METRICS
 from reasonprune.serve import CONFIG_VARIABLE
@@ -43,6 +46,7 @@ class EndpointPlugin:
         admission = Admission(settings.server.max_live_traces)
         METRICS.live_traces.set_function(lambda: admission.live)
         app.state.reasonprune_settings = settings
+        attach_compress(app, served_models)
         app.add_middleware(Edge, settings=settings, served=served_models, admission=admission, programs=programs_of)
 
     async def init_state(self, engine_client: Any, state: Any, args: Namespace) -> None:
@@ -52,6 +56,8 @@ class EndpointPlugin:
         settings = state.reasonprune_settings
         state.reasonprune_programs = programs = Programs.of(support_of(engine_client.vllm_config), settings.server)
         programs.check(settings)
+        state.reasonprune_backend = EngineBackend(engine_client)
+        state.reasonprune_history = History(state.reasonprune_backend)
         client = RaceClient(engine_client, programs)
         for serving in vars(state)["_state"].values():
             if getattr(serving, "engine_client", None) is engine_client:

@@ -9,7 +9,7 @@ from typing import Any
 from reasonprune.context import RequestContext
 from reasonprune.depth.choice import Programs
 from reasonprune.errors import RequestError, UnsupportedError
-from reasonprune.options import Settings
+from reasonprune.options import TECHNIQUES, Settings
 from reasonprune.settings import resolve
 
 FIELD = "reasonprune"
@@ -34,7 +34,9 @@ def prepare(
     """
     base, preset = _split_model(body.get("model"), served)
     asked = FIELD in body
-    standing = settings.effort not in (None, "off") or settings.parallel is not None or settings.depth is not None
+    standing = settings.effort not in (None, "off") or any(
+        getattr(settings, name) is not None for name in ("parallel", *TECHNIQUES)
+    )
     if not asked and preset is None and not standing:
         return None
     options = resolve(settings, preset, body.get(FIELD))

@@ -12,6 +12,7 @@ from typing import Any
 
 from reasonprune.answers import extract_answer
 from reasonprune.bench.dataset import Question, read_dataset
+from reasonprune.cot.scores import fingerprint
 from reasonprune.engine.confidence import TOP_LOGPROBS, token_confidence
 from reasonprune.errors import PoolError
 
@@ -44,14 +45,8 @@ def record_pool(
     Raises:
         PoolError: the dataset or what is in `out` cannot be used, or was recorded with other settings.
     """
-    questions = read_dataset(dataset, limit)
-    done = _recorded(out, config)
-    todo = [(i, question) for i, question in enumerate(questions) if question.question not in done]
-    progress(len(questions) - len(todo), len(questions))
-    if todo:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        asyncio.run(_record(todo, len(questions), config, out, progress))
-        gc.collect()  # vLLM's engine must be gone before the interpreter takes its modules apart
+    asyncio.run(_record(read_dataset(dataset, limit), config, out, progress))
+    gc.collect()  # vLLM's engine must be gone before the interpreter takes its modules apart
 
 
 def _recorded(out: Path, config: RecordConfig) -> set[str]:
@@ -76,31 +71,64 @@ def _recorded(out: Path, config: RecordConfig) -> set[str]:
 
 
 async def _record(
-    todo: list[tuple[int, Question]],
-    total: int,
-    config: RecordConfig,
-    out: Path,
-    progress: Callable[[int, int], None],
+    questions: list[Question], config: RecordConfig, out: Path, progress: Callable[[int, int], None]
 ) -> None:
     from reasonprune.engine.offline import open_engine
 
-    gate = asyncio.Semaphore(config.concurrency)
-    done = total - len(todo)
+    if not _todo(questions, config, out):
+        progress(len(questions), len(questions))
+        return
     async with open_engine(config.model) as engine:
-        with out.open("a", encoding="utf-8") as file:
+        await record_with(engine, questions, config, out, progress)
 
-            async def one(index: int, question: Question) -> None:
-                nonlocal done
-                async with gate:
-                    row = await _question(engine, index, question, config)
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-                file.flush()
-                done += 1
-                progress(done, total)
 
-            async with asyncio.TaskGroup() as group:
-                for index, question in todo:
-                    group.create_task(one(index, question))
+def _todo(questions: list[Question], config: RecordConfig, out: Path) -> list[tuple[int, Question]]:
+    done = _recorded(out, config)
+    return [(i, question) for i, question in enumerate(questions) if question.question not in done]
+
+
+async def record_with(
+    engine: Any, questions: list[Question], config: RecordConfig, out: Path, progress: Callable[[int, int], None]
+) -> None:
+    """`record_pool` on an engine that runs already."""
+    todo = _todo(questions, config, out)
+    total = len(questions)
+    done = total - len(todo)
+    progress(done, total)
+    gate = asyncio.Semaphore(config.concurrency)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with out.open("a", encoding="utf-8") as file:
+
+        async def one(index: int, question: Question) -> None:
+            nonlocal done
+            async with gate:
+                row = await _question(engine, index, question, config)
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.flush()
+            done += 1
+            progress(done, total)
+
+        async with asyncio.TaskGroup() as group:
+            for index, question in todo:
+                group.create_task(one(index, question))
+
+
+def recorded_rows(pool: Path, limit: int | None) -> list[dict[str, Any]]:
+    """The first `limit` questions of a pool of ours, with all that was recorded. Raises PoolError."""
+    try:
+        rows = [json.loads(line) for line in pool.read_text(encoding="utf-8").splitlines()[:limit] if line.strip()]
+        for row in rows:
+            for trace in row["traces"]:
+                if not {"text", "token_ids", "logprobs", "finish_reason"} <= trace.keys():
+                    raise PoolError(
+                        f"{pool}: a trace lacks text, token_ids, logprobs or finish_reason; record it again."
+                    )
+            row["question"], row["gold"], row["prompt_token_ids"]
+    except OSError as error:
+        raise PoolError(f"The pool {pool} cannot be read: {error.strerror}.") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PoolError(f"{pool} is not a pool of `reasonprune record` ({error!r}).") from None
+    return rows
 
 
 async def _question(engine: Any, index: int, question: Question, config: RecordConfig) -> dict[str, Any]:
@@ -113,6 +141,7 @@ async def _question(engine: Any, index: int, question: Question, config: RecordC
         "gold": question.gold,
         "prompt_token_ids": prompt["prompt_token_ids"],
         "model": config.model,
+        "tokenizer": fingerprint(engine.get_tokenizer()),
         "sampling": config.sampling,
         "traces": traces,
     }

@@ -32,7 +32,7 @@ def bench_depth_command(
     """A layer program beside full depth through our classes and vLLM's own class: accuracy, layers, tokens/s."""
     from reasonprune.bench.depth import DepthConfig, bench_depth
     from reasonprune.bench.provenance import provenance, write
-    from reasonprune.cli import progress_bar
+    from reasonprune.terminal import progress_bar
 
     config = DepthConfig(model, program, bank, router, max_tokens, dtype, rounds)
     with progress_bar() as progress:
@@ -72,7 +72,7 @@ def search_command(
 ) -> None:
     """Monte Carlo tree search for shorter programs, question by question (CoLa); the front over all questions."""
     from reasonprune.bench.provenance import provenance, write
-    from reasonprune.cli import progress_bar
+    from reasonprune.terminal import progress_bar
     from reasonprune.depth import searching
     from reasonprune.errors import RequestError
 
@@ -115,7 +115,7 @@ def train_router_command(
     from dataclasses import replace
 
     from reasonprune.bench.provenance import provenance, write
-    from reasonprune.cli import progress_bar
+    from reasonprune.terminal import progress_bar
     from reasonprune.train.router import RouterConfig, train_router
 
     config = RouterConfig(model, bank, max_tokens, seed=seed)

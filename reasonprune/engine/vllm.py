@@ -21,6 +21,7 @@ from reasonprune.answers import AnswerClasses, MathChecker
 from reasonprune.context import RequestContext, current_request
 from reasonprune.depth.choice import Programs
 from reasonprune.depth.request import ProgrammedEngine, without_program
+from reasonprune.engine.keeper import Keeper
 from reasonprune.engine.live import LiveRace, RaceRequest
 from reasonprune.engine.outputs import deltas, merged
 from reasonprune.engine.probe import Prober
@@ -101,11 +102,14 @@ class RaceClient:
                     reason = f"failed ({type(error).__name__}: {error}); answered with one plain trace"
             account.parallel = None
             account.skip("parallel", reason)
-        async for output in engines[0].generate(prompt, params, request_id, **options):
+        kept = Keeper(context.on_answer)
+        async for output in engines[0].generate(prompt, kept.asking(params), request_id, **options):
+            kept.add(output, params)
             tokens = sum(len(completion.token_ids) for completion in output.outputs)
             account.returned = tokens + (account.returned if params.output_kind == RequestOutputKind.DELTA else 0)
             account.generated = account.lost + account.returned
             yield output
+        await kept.hand_over()
 
     def _engines(self, context: RequestContext, prompt: Any) -> list[Any]:
         """The engine of each trace, in turn: the plain one, or one that runs a layer program."""

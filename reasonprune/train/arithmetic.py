@@ -78,7 +78,7 @@ def slip(rng: random.Random, value: int) -> int:
     return max(0, value + rng.choice((-10, -1, 1, 10, -2, 2, 100)))
 
 
-class _Writer:
+class Writer:
     """Writes one solution; carries a slipped result on, as a real chain of thought does."""
 
     def __init__(self, rng: random.Random, slip_rate: float) -> None:
@@ -129,10 +129,10 @@ class _Writer:
 def sample_solution(rng: random.Random, problem: Problem, slip_rate: float, style: Style | None = None) -> str:
     """A written-out solution, right or (by `slip_rate` per computation) wrong, ending in a boxed answer."""
     style = style or rng.choices(STYLES, STYLE_WEIGHTS)[0]
-    writer = _Writer(rng, slip_rate)
+    writer = Writer(rng, slip_rate)
     if style == "check":
-        return _written(*_checked(writer, problem, *writer.chain(problem, "direct")))
-    return _written(*writer.chain(problem, style))
+        return written(*_checked(writer, problem, *writer.chain(problem, "direct")))
+    return written(*writer.chain(problem, style))
 
 
 def sample_hesitant_solution(rng: random.Random, problem: Problem, slip_rate: float) -> str:
@@ -140,20 +140,21 @@ def sample_hesitant_solution(rng: random.Random, problem: Problem, slip_rate: fl
 
     As with large reasoning models, traces that finish early are then right more often than those that finish late.
     """
-    writer = _Writer(rng, slip_rate)
+    writer = Writer(rng, slip_rate)
     steps, value = writer.chain(problem, "careful" if rng.random() < 0.55 else "direct")
     if rng.random() < (0.6 if writer.slips else 0.1):
         steps, value = _checked(writer, problem, steps, value)
-    return _written(steps, value)
+    return written(steps, value)
 
 
-def _checked(writer: _Writer, problem: Problem, steps: list[str], guess: int) -> tuple[list[str], int]:
+def _checked(writer: Writer, problem: Problem, steps: list[str], guess: int) -> tuple[list[str], int]:
     again, value = writer.chain(problem, "careful")
     verdict = "It is the same." if guess == value else f"I had {guess}, now I have {value}."
     return [*steps, "Wait, let me check.", *again, verdict], value
 
 
-def _written(steps: list[str], value: int) -> str:
+def written(steps: list[str], value: int) -> str:
+    """Steps and value as TinyReasoner writes them."""
     thought = "\n\n".join(steps)
     return f"<think>\n{thought}\n</think>\n\nThe answer is \\boxed{{{value}}}."
 
