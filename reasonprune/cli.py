@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from reasonprune import __version__
+from reasonprune.cli_self_eval import bench_commands, train_commands
 from reasonprune.errors import ReasonpruneError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -20,6 +21,8 @@ bench_app = typer.Typer(no_args_is_help=True, help="Offline runs; every result i
 train_app = typer.Typer(no_args_is_help=True, help="Train what ships with reasonprune.")
 app.add_typer(bench_app, name="bench")
 app.add_typer(train_app, name="train")
+bench_app.add_typer(bench_commands)
+train_app.add_typer(train_commands)
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 Temperature = Annotated[float | None, typer.Option(help="unset: the model's own, else 0.8")]

@@ -64,7 +64,7 @@ def test_pruning_keeps_the_best_share_of_those_that_run(play: Any) -> None:
     pool = [trace(100, str(i), 0.5, {40: i / 10}) for i in range(8)]
     played = play(best_of(8, waves="all", prune_at=[40], keep=0.25, select="score"), pool)
     assert [i for i, state in enumerate(played.states) if state == "finished"] == [6, 7]
-    assert "not among the best 2 of 8 by self-evaluation, 0.30" == played.outcome.traces[3].reason
+    assert played.outcome.traces[3].reason == "not among the best 2 of 8 by self-evaluation, 0.30"
     assert played.race.tokens(0) == 40
 
 
