@@ -16,6 +16,7 @@ from reasonprune.cot.history import HistoryReport
 from reasonprune.depth.program import LayerProgram
 from reasonprune.judges.books import JudgeBooks
 from reasonprune.parallel.driver import Outcome, Trace
+from reasonprune.selfeval.score import SelfEvalBooks, SelfScore
 
 # Of the table in the documentation: does the technique leave the distribution of answers as it is?
 LOSSLESS = {"history": False, "parallel": False, "depth": False}
@@ -119,6 +120,27 @@ class Account:
         if books.failure is not None:
             self.skip("parallel.judge", f"{books.failure}; the policy went on by finished traces alone")
 
+    def record_self_eval(self, kind: str, books: SelfEvalBooks) -> None:
+        """What self-evaluation said and cost; where it failed it was asked for and not applied to the end."""
+        assert self.parallel is not None, "the race is recorded first"
+        chosen = books.last.get(self.parallel["chosen"][0])
+        self.parallel["score"] = _score(chosen)["score"] if chosen else None
+        self.parallel["self_eval"] = {
+            "kind": kind,
+            "rounds": books.rounds,
+            "checks": books.checks,
+            "generated_tokens": books.generated,
+            "prompt_tokens": books.prompted,
+            "ms": round(books.ms, 1),
+        }
+        for trace in self.parallel["traces"]:
+            if score := books.last.get(trace["trace"]):
+                trace |= _score(score)
+        if books.failure is not None:
+            self.skip("parallel.self_eval", f"{books.failure}; all traces voted with equal weight")
+        elif books.unsound:
+            self.skip("parallel.self_eval", f"{books.unsound} of {books.checks} scores were not numbers from 0 to 1")
+
     def as_json(self) -> dict[str, Any]:
         return {
             "applied": self.applied,
@@ -143,3 +165,9 @@ def _trace(trace: Trace, tokens: int) -> dict[str, Any]:
         **({"reason": trace.reason} if trace.reason else {}),
         "ended_after_ms": round(trace.ended_at, 1) if trace.ended_at is not None else None,
     }
+
+
+def _score(score: SelfScore) -> dict[str, float]:
+    """Of the trace as it was when it was last evaluated."""
+    found = {"score": score.value, "unbeaten": score.unbeaten, "remaining": score.remaining}
+    return {name: round(value, 4) for name, value in found.items() if value is not None}

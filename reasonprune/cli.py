@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from reasonprune import __version__
+from reasonprune.cli_self_eval import bench_commands, train_commands
 from reasonprune.cot.cli import mount as mount_cot
 from reasonprune.depth.cli import bench_depth_command, depth_app, train_router_command
 from reasonprune.errors import ReasonpruneError
@@ -26,6 +27,8 @@ app.add_typer(depth_app, name="depth")
 bench_app.command("depth")(bench_depth_command)
 train_app.command("router")(train_router_command)
 mount_cot(app, bench_app, train_app)
+bench_app.add_typer(bench_commands)
+train_app.add_typer(train_commands)
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 Temperature = Annotated[float | None, typer.Option(help="unset: the model's own, else 0.8")]

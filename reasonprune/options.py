@@ -176,6 +176,61 @@ class DeepPruneOptions(PolicyOptions):
         return self.first_wave
 
 
+def doubling(n: int) -> list[int]:
+    """1, 1, 2, 4, 8, ...: each wave as large as all before it; the last is cut so that the sum is `n`."""
+    sizes, started = [], 0
+    while started < n:
+        sizes.append(min(max(1, started), n - started))
+        started += sizes[-1]
+    return sizes
+
+
+class BestOfNOptions(PolicyOptions):
+    """Samples until the model itself expects no better from a fresh one (Manvi et al., arXiv 2410.02725)."""
+
+    policy: Literal["best_of_n"] = "best_of_n"
+    threshold: float = Field(
+        0.9, gt=0, le=1, description="stop once a finished trace is this sure that a fresh one would do no better"
+    )
+    self_eval: Literal["verbal", "adapter", "head"] = Field(
+        "verbal", description="how the model evaluates itself: a question, the same with a trained LoRA, a value head"
+    )
+    self_eval_model: str | None = Field(
+        None, description="`adapter`, `head`: folder of the trained one; unset: the one found for this model"
+    )
+    self_eval_ms: float = Field(10_000, gt=0, description="most milliseconds to spend on checks; then without scores")
+    waves: Literal["doubling", "single", "all"] = Field(
+        "doubling", description="traces started together: 1, 1, 2, 4, 8, ..., one after the other, or all n"
+    )
+    anneal: bool = Field(True, description="trace k (from 0) at 1 - 2^-k of the temperature, so the first is greedy")
+    prune_at: list[int] = Field(
+        default_factory=list, description="tokens at which all but the best running traces of a wave are stopped"
+    )
+    keep: float = Field(0.5, gt=0, le=1, description="`prune_at`: share of the running traces that goes on")
+    select: Literal["score", "majority", "weighted"] = Field(
+        "weighted", description="by the best score, by majority, or by a majority weighted with scores"
+    )
+
+    @model_validator(mode="after")
+    def _only_what_applies(self) -> BestOfNOptions:
+        """Nothing that was asked for may go without effect."""
+        if any(at < 1 for at in self.prune_at):
+            raise ValueError(f"prune_at holds {min(self.prune_at)}; lengths are 1 token or more")
+        if self.keep != 0.5 and not self.prune_at:
+            raise ValueError("keep only with prune_at, and prune_at is empty")
+        if self.self_eval_model is not None and self.self_eval == "verbal":
+            raise ValueError("self_eval_model only with self_eval = adapter or head, and self_eval is verbal")
+        return self
+
+    @property
+    def wave_sizes(self) -> list[int]:
+        return {"doubling": doubling(self.n), "single": [1] * self.n, "all": [self.n]}[self.waves]
+
+    @property
+    def most_at_once(self) -> int:
+        return max(self.wave_sizes)
+
+
 def _policy_of(value: Any) -> str | None:
     policy = value.get("policy", DEFAULT_POLICY) if isinstance(value, dict) else getattr(value, "policy", None)
     return policy if isinstance(policy, str) else None
@@ -188,7 +243,8 @@ ParallelOptions = Annotated[
     | Annotated[DeepConfOptions, Tag("deepconf")]
     | Annotated[ParallelProbeOptions, Tag("parallel_probe")]
     | Annotated[ConsensusOptions, Tag("consensus")]
-    | Annotated[DeepPruneOptions, Tag("deepprune")],
+    | Annotated[DeepPruneOptions, Tag("deepprune")]
+    | Annotated[BestOfNOptions, Tag("best_of_n")],
     Discriminator(_policy_of),
 ]
 POLICY_OPTIONS: dict[str, type[PolicyOptions]] = {
@@ -199,6 +255,7 @@ POLICY_OPTIONS: dict[str, type[PolicyOptions]] = {
     "parallel_probe": ParallelProbeOptions,
     "consensus": ConsensusOptions,
     "deepprune": DeepPruneOptions,
+    "best_of_n": BestOfNOptions,
 }
 
 

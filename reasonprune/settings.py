@@ -111,12 +111,13 @@ def resolve(settings: Settings, preset: str | None = None, body: Any = None) -> 
 def _refuse_paths(body: Mapping[str, Any]) -> None:
     """A client must not make the server open a folder or fetch a model of the client's choice."""
     parallel = body.get("parallel")
-    if isinstance(parallel, Mapping) and "judge_model" in parallel:
-        raise RequestError(
-            "reasonprune.parallel.judge_model names a file of the server, so only the server's configuration may set"
-            " it: as a default or in a preset, which a request chooses by `model@preset`.",
-            "reasonprune.parallel.judge_model",
-        )
+    for setting in ("judge_model", "self_eval_model"):
+        if isinstance(parallel, Mapping) and setting in parallel:
+            raise RequestError(
+                f"reasonprune.parallel.{setting} names a file of the server, so only the server's configuration may"
+                " set it: as a default or in a preset, which a request chooses by `model@preset`.",
+                f"reasonprune.parallel.{setting}",
+            )
 
 
 def validate(model: type[BaseModel], value: Any, root: str) -> Any:

@@ -136,8 +136,10 @@ async def _race(
 ) -> None:
     from reasonprune.engine.live import LiveRace, RaceRequest
     from reasonprune.engine.offline import chat_prompt, sampling
-    from reasonprune.engine.vllm import forcing, judge_of
+    from reasonprune.engine.self_eval import evaluator_of, prepare
+    from reasonprune.engine.vllm import forcing, heated, judge_of
 
+    options = heated(options, config.temperature)
     policy = build(options)
     # The same seeds for both, so that trace i of the policy is trace i of the baseline.
     seed = config.seed + 1_000_003 * (index + 1)
@@ -152,7 +154,8 @@ async def _race(
     )
     classes = AnswerClasses(checker)
     gold = classes.add(question.gold)
-    race = LiveRace(engine, request, policy.signals, classes, judge_of(options, engine, request))
+    evaluator = evaluator_of(options, engine, request, *await prepare(options, engine))
+    race = LiveRace(engine, request, policy.signals, classes, judge_of(options, engine, request), evaluator)
     try:
         outcome = await Driver(policy, race).run()
         if not outcome.decision.forced:

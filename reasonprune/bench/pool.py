@@ -14,7 +14,13 @@ from reasonprune.engine.replay import RecordedForce, ReplayRace
 from reasonprune.errors import PoolError
 from reasonprune.judges.build import build_judge
 from reasonprune.judges.probe import ProbeJudge
-from reasonprune.options import DeepPruneOptions, ParallelProbeOptions, PolicyOptions, SelfConsistencyOptions
+from reasonprune.options import (
+    BestOfNOptions,
+    DeepPruneOptions,
+    ParallelProbeOptions,
+    PolicyOptions,
+    SelfConsistencyOptions,
+)
 from reasonprune.parallel.driver import Driver
 from reasonprune.parallel.policies import build
 
@@ -57,6 +63,10 @@ def orders(question: RecordedQuestion, index: int, n: int, reshuffles: int, seed
 
 def _check(file: Path, questions: Sequence[RecordedQuestion], options: PolicyOptions) -> None:
     """Raises PoolError where the pool lacks what the judge reads: it would find nothing alike, and not say why."""
+    if isinstance(options, BestOfNOptions):
+        if not any(trace.scores for question in questions for trace in question.traces):
+            raise PoolError(f"{file.name} holds no self-evaluation scores, which best_of_n needs.")
+        return
     if not isinstance(options, DeepPruneOptions):
         return
     traces = [trace for question in questions for trace in question.traces]

@@ -72,9 +72,9 @@ def search_command(
 ) -> None:
     """Monte Carlo tree search for shorter programs, question by question (CoLa); the front over all questions."""
     from reasonprune.bench.provenance import provenance, write
-    from reasonprune.terminal import progress_bar
     from reasonprune.depth import searching
     from reasonprune.errors import RequestError
+    from reasonprune.terminal import progress_bar
 
     if reward not in ("gold", "agreement"):
         raise RequestError(f"--reward is '{reward}'; choose gold or agreement.", "--reward")

@@ -19,10 +19,12 @@ from reasonprune.answers import AnswerClasses, extract_answer
 from reasonprune.answers.extract import AnswerKind
 from reasonprune.engine.confidence import TOP_LOGPROBS, token_confidence
 from reasonprune.engine.probe import Forced, Prober
+from reasonprune.errors import ReasonpruneError
 from reasonprune.judges import PairJudge, Snapshot
 from reasonprune.judges.books import JudgeBooks
 from reasonprune.judges.probe import Forced as ForcedClass
-from reasonprune.parallel.protocol import Event, Failed, Finished, Grew, Judged, Probed, Signals
+from reasonprune.parallel.protocol import Evaluated, Event, Failed, Finished, Grew, Judged, Probed, Signals
+from reasonprune.selfeval.score import SelfEvalBooks, SelfEvaluator
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +49,8 @@ class RaceRequest:
     prober: Prober | None = None
     judge_ms: float = 0.0
     engines: Sequence[Any] = ()
+    self_eval_ms: float = 0.0
+    mark: Callable[[SamplingParams, str], SamplingParams] | None = None  # a trace's own, from its id
 
 
 @dataclass
@@ -78,6 +82,7 @@ class LiveRace:
         signals: Signals,
         classes: AnswerClasses,
         make_judge: Callable[[LiveRace], PairJudge] | None = None,
+        make_evaluator: Callable[[LiveRace], SelfEvaluator] | None = None,
     ) -> None:
         self._engine = engine
         self._request = request
@@ -94,6 +99,9 @@ class LiveRace:
         self.judging = JudgeBooks()
         self._make_judge = make_judge
         self._judge: PairJudge | None = None
+        self.self_eval = SelfEvalBooks()
+        self._make_evaluator = make_evaluator
+        self._evaluator: SelfEvaluator | None = None
         self.forced: dict[int, tuple[int, Forced]] = {}  # trace -> outputs before the probe, and what it gave
 
     @property
@@ -120,7 +128,9 @@ class LiveRace:
             params.temperature = temperature
         if params.seed is not None:
             params.seed += trace  # as vLLM seeds the samples of n > 1
-        live = self._request.streaming or self._signals.every or self._signals.judges
+        if self._request.mark is not None:
+            params = self._request.mark(params, self._child_id(trace))
+        live = self._request.streaming or self._signals.every or self._signals.judges or self._signals.evaluates
         params.output_kind = RequestOutputKind.DELTA if live else RequestOutputKind.FINAL_ONLY
         if self._signals.confidences:
             params.logprobs = max(params.logprobs or 0, TOP_LOGPROBS)
@@ -284,6 +294,48 @@ class LiveRace:
             assert self._make_judge is not None, "a policy that judges comes with a judge"
             self._judge = self._make_judge(self)
         return self._judge
+
+    def name_of(self, trace: int) -> str:
+        """The engine request of a trace, by which our worker knows it too."""
+        return self._child_id(trace)
+
+    def evaluate(self, traces: Sequence[int]) -> None:
+        task = self._spawn(self._evaluate(list(traces), [self._snapshot(trace) for trace in traces]))
+        self._judging.add(task)
+        task.add_done_callback(self._judging.discard)
+
+    async def _evaluate(self, traces: list[int], snapshots: list[Snapshot]) -> None:
+        """A self-evaluation that fails or takes too long costs the request its scores, not its answer."""
+        books, began = self.self_eval, self.now
+        books.rounds += 1
+        books.checks += len(traces)
+        failure = None
+        scores = {}
+        try:
+            async with asyncio.timeout(max(0.0, self._request.self_eval_ms - books.ms) / 1000):
+                evaluation = await self._the_evaluator().evaluate(snapshots)
+            scores = books.take(traces, evaluation)
+            self.probe_tokens += evaluation.generated
+        except EngineDeadError as error:
+            self._events.put_nowait(error)
+            return
+        except TimeoutError:
+            failure = f"self-evaluation took longer than self_eval_ms, {self._request.self_eval_ms:g} ms"
+        except ReasonpruneError as error:
+            failure = error.message
+        except Exception as error:
+            logger.warning("The self-evaluation failed; the request goes on without it.", exc_info=True)
+            failure = f"self-evaluation failed: {type(error).__name__}: {error}"
+        books.ms += self.now - began
+        books.failure = books.failure or failure
+        self._events.put_nowait(Evaluated(scores, failure))
+
+    def _the_evaluator(self) -> SelfEvaluator:
+        """Made when it is first asked, so that one that cannot be had is one that fails."""
+        if self._evaluator is None:
+            assert self._make_evaluator is not None, "a policy that evaluates comes with an evaluator"
+            self._evaluator = self._make_evaluator(self)
+        return self._evaluator
 
     async def force(self, snapshot: Snapshot) -> ForcedClass:
         """What a trace as it was at `snapshot` answers when forced, as a class; used by the judge `probe`."""

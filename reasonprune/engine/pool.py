@@ -11,6 +11,7 @@ from typing import Any
 
 from reasonprune.answers import AnswerClasses, MathChecker, canonical
 from reasonprune.errors import PoolError
+from reasonprune.selfeval.score import SelfScore
 
 NO_ANSWER = (None, "", "ERR")  # Parallel-Probe writes ERR where no answer could be read
 
@@ -24,6 +25,7 @@ class RecordedTrace:
     probes: dict[int, str | None] = field(default_factory=dict)  # tokens -> answer forced there
     confidences: tuple[float, ...] | None = None
     text: str | None = None
+    scores: dict[int, SelfScore] = field(default_factory=dict)  # tokens -> self-evaluation there
 
 
 @dataclass(frozen=True)
@@ -122,4 +124,5 @@ def _own_trace(trace: dict[str, Any]) -> RecordedTrace:
         probes={int(tokens): probe for tokens, probe in trace.get("probes") or ()},
         confidences=tuple(confidences) if confidences else None,
         text=trace.get("text"),
+        scores={int(tokens): SelfScore(*score) for tokens, *score in trace.get("scores") or ()},
     )

@@ -10,7 +10,8 @@ from reasonprune.engine.pool import RecordedTrace
 from reasonprune.errors import PoolError
 from reasonprune.judges import PairJudge, Snapshot
 from reasonprune.judges.probe import Forced
-from reasonprune.parallel.protocol import Event, Finished, Grew, Judged, Probed, Signals, TraceEvent
+from reasonprune.parallel.protocol import Evaluated, Event, Finished, Grew, Judged, Probed, Signals, TraceEvent
+from reasonprune.selfeval.score import SelfScore
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,16 @@ class ReplayRace:
         snapshots = {trace: self._snapshot(trace) for pair in pairs for trace in pair}
         self._push(self.now, _Question(pairs, snapshots))
 
+    def evaluate(self, traces: Sequence[int]) -> None:
+        """Recorded scores come at once: what a check costs depends on its kind, and is not a matter of replay."""
+        scores = {trace: score for trace in traces if (score := self._score(trace)) is not None}
+        self._push(self.now, Evaluated(scores))
+
+    def _score(self, trace: int) -> SelfScore | None:
+        """The one recorded last, at the trace's present length or before."""
+        scores, tokens = self._records[trace].scores, self.tokens(trace)
+        return scores[max(known)] if (known := [at for at in scores if at <= tokens]) else None
+
     def _snapshot(self, trace: int) -> Snapshot:
         record, tokens = self._records[trace], self.tokens(trace)
         ended = tokens == record.tokens
@@ -131,6 +142,9 @@ class ReplayRace:
                 if judged is not None:
                     return judged
                 continue
+            if isinstance(event, Evaluated):
+                self.now = time
+                return event
             if event.trace in self._stopped:
                 continue
             self.now = time

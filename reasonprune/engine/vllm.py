@@ -25,13 +25,14 @@ from reasonprune.engine.keeper import Keeper
 from reasonprune.engine.live import LiveRace, RaceRequest
 from reasonprune.engine.outputs import deltas, merged
 from reasonprune.engine.probe import Prober
+from reasonprune.engine.self_eval import evaluator_of, marked, prepare
 from reasonprune.engine.yes_no import yes_probability
 from reasonprune.judges import PairJudge
 from reasonprune.judges.build import build_judge
 from reasonprune.judges.llm import LlmJudge
 from reasonprune.judges.probe import ProbeJudge
 from reasonprune.metrics import METRICS
-from reasonprune.options import DeepPruneOptions, ParallelProbeOptions, PolicyOptions
+from reasonprune.options import BestOfNOptions, DeepPruneOptions, ParallelProbeOptions, PolicyOptions
 from reasonprune.parallel.driver import Driver, Outcome
 from reasonprune.parallel.policies import build
 
@@ -148,10 +149,12 @@ class RaceClient:
                 params.temperature = parallel.temperature
             if params.seed is not None:
                 account.notes["seed"] = f"trace i is sampled with seed {params.seed} + i"
+            parallel = heated(parallel, params.temperature)
             policy = build(parallel)
             request = self._race_request(parallel, prompt, params, request_id, options, engines)
             judge = judge_of(parallel, self._inner, request)
-            race = LiveRace(self._inner, request, policy.signals, AnswerClasses(self._checker), judge)
+            evaluator = evaluator_of(parallel, self._inner, request, *await prepare(parallel, self._inner))
+            race = LiveRace(self._inner, request, policy.signals, AnswerClasses(self._checker), judge, evaluator)
         try:
             outcome = await Driver(policy, race, choices).run()
             if outcome.failure:
@@ -184,6 +187,8 @@ class RaceClient:
             context.account.record_parallel(parallel.policy, parallel.n, outcome, tokens, race.probe_tokens)
             if isinstance(parallel, DeepPruneOptions):
                 context.account.record_judge(parallel.judge, race.judging)
+            if isinstance(parallel, BestOfNOptions):
+                context.account.record_self_eval(parallel.self_eval, race.self_eval)
             METRICS.record(context.account)
 
     def _race_request(
@@ -208,7 +213,9 @@ class RaceClient:
 
 
 def forcing(parallel: PolicyOptions, engine: Any, prompt: Any) -> dict[str, Any]:
-    """What a race needs beside prompt and sampling where the policy forces answers or asks a judge."""
+    """What a race needs beside prompt and sampling where the policy forces answers, or asks a judge or the model."""
+    if isinstance(parallel, BestOfNOptions):
+        return {"self_eval_ms": parallel.self_eval_ms, **({"mark": marked} if parallel.self_eval == "head" else {})}
     if not isinstance(parallel, (ParallelProbeOptions, DeepPruneOptions)):
         return {}
     tokenizer = engine.get_tokenizer()
@@ -218,6 +225,13 @@ def forcing(parallel: PolicyOptions, engine: Any, prompt: Any) -> dict[str, Any]
         if parallel.judge == "llm":
             needs["question"] = tokenizer.decode(prompt["prompt_token_ids"], skip_special_tokens=True)
     return needs
+
+
+def heated(parallel: PolicyOptions, temperature: float) -> PolicyOptions:
+    """best_of_n anneals up to a temperature that it must know: the request's own where its options name none."""
+    if isinstance(parallel, BestOfNOptions) and parallel.temperature is None and temperature > 0:
+        return parallel.model_copy(update={"temperature": temperature})
+    return parallel
 
 
 def judge_of(parallel: PolicyOptions, engine: Any, request: RaceRequest) -> Callable[[LiveRace], PairJudge] | None:
@@ -239,7 +253,9 @@ def _unsuitable(parallel: PolicyOptions, prompt: Any, params: SamplingParams) ->
         return "temperature is 0, so all traces would be equal; set temperature or parallel.temperature above 0"
     if params.prompt_logprobs is not None:
         return "prompt_logprobs would be computed once for every trace; ask for them without parallel traces"
-    forces = isinstance(parallel, DeepPruneOptions) and parallel.judge in ("probe", "llm")
+    forces = (isinstance(parallel, DeepPruneOptions) and parallel.judge in ("probe", "llm")) or (
+        isinstance(parallel, BestOfNOptions) and parallel.self_eval != "head"
+    )
     closes = isinstance(parallel, ParallelProbeOptions)
     if (closes or forces) and not (isinstance(prompt, dict) and prompt.get("type") == "token"):
         return f"{parallel.policy} works on token ids here, which this prompt (embeddings, images) does not have"

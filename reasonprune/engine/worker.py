@@ -15,9 +15,10 @@ from vllm.v1.worker.cpu_worker import CPUWorker as VllmCPUWorker
 
 from reasonprune.depth.models import register
 from reasonprune.depth.runner import DepthRunner
+from reasonprune.engine.value_head import HeadRunner, HeadWorker
 
 
-class CPUModelRunner(DepthRunner, VllmCPUModelRunner):  # type: ignore[misc]
+class CPUModelRunner(HeadRunner, DepthRunner, VllmCPUModelRunner):  # type: ignore[misc]
     """Rewinds by seeding anew: before the first token is kept, that is where the generator stood."""
 
     def _bookkeeping_sync(self, *args: Any, **kwargs: Any) -> Any:
@@ -36,7 +37,7 @@ class CPUModelRunner(DepthRunner, VllmCPUModelRunner):  # type: ignore[misc]
                 batch.generators[row] = generator
 
 
-class CPUWorker(VllmCPUWorker):  # type: ignore[misc]
+class CPUWorker(HeadWorker, VllmCPUWorker):  # type: ignore[misc]
     """Set by `reasonprune serve` on CPU; `--worker-cls reasonprune.engine.worker.CPUWorker` for plain vLLM."""
 
     def init_device(self) -> None:

@@ -11,6 +11,8 @@ from reasonprune.errors import EngineError, PoolError
 from reasonprune.parallel.protocol import (
     Action,
     Decide,
+    Evaluate,
+    Evaluated,
     Event,
     Failed,
     Finished,
@@ -63,6 +65,7 @@ class Driver:
         self._decision: Decide | None = None
         self._failure: str | None = None
         self._probes = 0
+        self._evaluations = 0  # asked for and not yet answered
         self._policy_ms = 0.0
 
     async def run(self) -> Outcome:
@@ -74,11 +77,13 @@ class Driver:
         """
         self._consult(self._policy.begin)
         while self._decision is None:
-            if not self._running:
+            if not self._running and not self._evaluations:
                 self._consult(lambda: [self._policy.conclude()])
                 continue
             event = await self._race.next()
-            if not isinstance(event, Judged):
+            if isinstance(event, Evaluated):
+                self._evaluations -= 1
+            elif not isinstance(event, Judged):
                 trace = self._traces[event.trace]
                 if trace.state != "running":
                     continue  # an event that was under way when the trace was stopped
@@ -125,6 +130,9 @@ class Driver:
                 self._race.probe(action.trace)
         elif isinstance(action, Judge):
             self._race.judge(action.pairs)
+        elif isinstance(action, Evaluate):
+            self._evaluations += 1
+            self._race.evaluate(action.traces)
         else:
             if not set(action.ranking) <= self._traces.keys():
                 raise ValueError(f"the decision ranks traces that were never started: {action.ranking}")

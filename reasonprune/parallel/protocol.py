@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from reasonprune.selfeval.score import SelfScore
+
 
 @dataclass(frozen=True, slots=True)
 class Grew:
@@ -58,8 +60,19 @@ class Judged:
     failure: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """The self-evaluation's scores of traces as they were when it was asked; traces without one are left out.
+
+    With a `failure` there are none, and there will be none.
+    """
+
+    scores: Mapping[int, SelfScore]
+    failure: str | None = None
+
+
 TraceEvent = Grew | Finished | Probed | Failed
-Event = TraceEvent | Judged
+Event = TraceEvent | Judged | Evaluated
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +105,13 @@ class Judge:
 
 
 @dataclass(frozen=True, slots=True)
+class Evaluate:
+    """Ask the self-evaluation about traces, as far as they have come; answered by `Evaluated`, also of ended ones."""
+
+    traces: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Decide:
     """End of the race: all traces still running are stopped.
 
@@ -106,7 +126,7 @@ class Decide:
     forced: bool = False
 
 
-Action = Spawn | Prune | Probe | Judge | Decide
+Action = Spawn | Prune | Probe | Judge | Evaluate | Decide
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +137,7 @@ class Signals:
     confidences: bool = False
     probes: bool = False
     judges: bool = False
+    evaluates: bool = False
 
 
 class Policy(Protocol):
@@ -130,5 +151,5 @@ class Policy(Protocol):
     def on(self, event: Event) -> list[Action]: ...
 
     def conclude(self) -> Decide:
-        """The decision once every trace has ended and nothing new was spawned."""
+        """The decision once every trace has ended, nothing new was spawned and no self-evaluation is awaited."""
         ...

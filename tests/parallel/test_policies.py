@@ -12,6 +12,7 @@ from reasonprune.engine.pool import RecordedTrace
 from reasonprune.options import (
     POLICY_OPTIONS,
     AdaptiveConsistencyOptions,
+    BestOfNOptions,
     ConsensusOptions,
     DeepConfOptions,
     DeepPruneOptions,
@@ -21,7 +22,8 @@ from reasonprune.options import (
     SelfConsistencyOptions,
 )
 from reasonprune.parallel.policies import POLICIES, build
-from reasonprune.parallel.protocol import Failed, Finished, Judged, Spawn
+from reasonprune.parallel.protocol import Evaluated, Failed, Finished, Judged, Spawn
+from reasonprune.selfeval import SelfScore
 
 MOST = 8
 EVERY = 16
@@ -85,6 +87,15 @@ options_of_any_policy = st.one_of(
         short=shorts,
     ),
     judged_options,
+    st.builds(
+        BestOfNOptions,
+        n=sizes,
+        threshold=st.floats(0.05, 1),
+        waves=st.sampled_from(["doubling", "single", "all"]),
+        prune_at=st.lists(st.integers(1, 60), min_size=1, max_size=3),
+        keep=st.floats(0.1, 1),
+        select=st.sampled_from(["score", "majority", "weighted"]),
+    ),
 )
 
 
@@ -97,6 +108,7 @@ def recorded_traces(draw: st.DrawFn) -> RecordedTrace:
         draw(answers),
         {at: draw(answers) for at in range(EVERY, tokens, EVERY)},
         tuple(levels[i * len(levels) // tokens] for i in range(tokens)),
+        scores={at: SelfScore(draw(st.floats(0, 1))) for at in range(0, tokens + 1, EVERY)},
     )
 
 
@@ -131,7 +143,7 @@ def test_every_race_is_sound(play, options: PolicyOptions, pool, failing, cost):
         elif kind == "stop":
             running.remove(what)
             stopped.add(what)
-        elif kind == "event" and not isinstance(what, Judged):
+        elif kind == "event" and not isinstance(what, (Judged, Evaluated)):
             assert what.trace not in stopped
             if isinstance(what, (Finished, Failed)):
                 running.remove(what.trace)
@@ -239,7 +251,7 @@ def test_where_nobody_answers_the_reason_says_so(play, policy, settings):
     assert outcome.decision.answer is None
     assert outcome.decision.votes == {}
     assert "no trace gave an answer that could be found, so the first to finish is returned" in outcome.decision.reason
-    assert outcome.kept == ((0,) if policy == "adaptive_consistency" else (1,))
+    assert outcome.kept == ((0,) if policy in ("adaptive_consistency", "best_of_n") else (1,))
 
 
 @each_policy

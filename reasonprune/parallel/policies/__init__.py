@@ -7,6 +7,7 @@ from typing import Any
 
 from reasonprune.options import PolicyOptions
 from reasonprune.parallel.policies.adaptive_consistency import AdaptiveConsistency
+from reasonprune.parallel.policies.best_of_n import BestOfN
 from reasonprune.parallel.policies.consensus import Consensus
 from reasonprune.parallel.policies.deepconf import DeepConf
 from reasonprune.parallel.policies.deepprune import deepprune
@@ -23,6 +24,7 @@ POLICIES: dict[str, Callable[[Any], Policy]] = {
     "parallel_probe": ParallelProbe,
     "consensus": Consensus,
     "deepprune": deepprune,
+    "best_of_n": BestOfN,
 }
 
 

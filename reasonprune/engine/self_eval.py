@@ -1,0 +1,149 @@
+"""Self-evaluators of a live race: questions to the engine, or the scores of the worker's value head."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from vllm import SamplingParams
+from vllm.sampling_params import RequestOutputKind
+
+from reasonprune.engine.value_head import ARGUMENT
+from reasonprune.errors import ModelError, UnsupportedError
+from reasonprune.judges.snapshot import Snapshot
+from reasonprune.options import BestOfNOptions, PolicyOptions
+from reasonprune.selfeval.score import Evaluation, SelfEvaluator, SelfScore
+from reasonprune.selfeval.trained import find
+from reasonprune.selfeval.turn import EvaluationTurn
+from reasonprune.selfeval.verbal import AskingEvaluator, Replies
+
+if TYPE_CHECKING:
+    from reasonprune.engine.live import LiveRace, RaceRequest
+
+_found = lru_cache(maxsize=64)(find)  # models and what was trained for them do not change under a running engine
+_adapter_numbers = count(1_000_001)  # vLLM tells LoRAs apart by a number; those of the user count from 1
+_adapters: dict[Path, int] = {}
+_loaded: WeakKeyDictionary[Any, Path] = WeakKeyDictionary()
+
+
+async def ask(
+    engine: Any, prompt: Mapping[str, Any], tokens: tuple[int, int], request_id: str, options: Mapping[str, Any]
+) -> Replies:
+    """Log-probabilities of both `tokens` after a token prompt, by one step over its cached prefix.
+
+    Raises:
+        UnsupportedError: the engine gives no probabilities.
+    """
+    params = SamplingParams(
+        max_tokens=1,
+        temperature=0,
+        logprob_token_ids=list(tokens),
+        detokenize=False,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+    final = None
+    async for output in engine.generate(prompt, params, request_id, **options):
+        final = output
+    rows = final.outputs[0].logprobs if final is not None and final.outputs else None
+    if final is None or not rows or any(token not in rows[0] for token in tokens):
+        raise UnsupportedError("the engine gives no probabilities of the replies, which self-evaluation needs")
+    restart, go_on = (rows[0][token].logprob for token in tokens)
+    return Replies(restart, go_on, len(prompt["prompt_token_ids"]) - (final.num_cached_tokens or 0))
+
+
+def adapter_request(engine: Any, folder: Path) -> Any:
+    """The LoRA in `folder` for one engine request. Raises UnsupportedError where the engine was started without."""
+    from vllm.lora.request import LoRARequest
+
+    if engine.vllm_config.lora_config is None:
+        raise UnsupportedError("self_eval = adapter needs an engine that takes LoRAs: start it with --enable-lora")
+    number = _adapters.setdefault(folder, next(_adapter_numbers))
+    return LoRARequest(f"reasonprune-self-eval-{number}", number, str(folder))
+
+
+def asking_evaluator(
+    engine: Any, prompt: Mapping[str, Any], name: str, options: Mapping[str, Any], adapter: Path | None
+) -> AskingEvaluator:
+    """The kind `verbal`, or `adapter` with its folder. `name` begins the ids of the engine requests."""
+    numbers = count()
+    options = {key: value for key, value in options.items() if key in ("lora_request", "priority")}
+    if adapter is not None:
+        options["lora_request"] = adapter_request(engine, adapter)
+    salt = {"cache_salt": prompt["cache_salt"]} if "cache_salt" in prompt else {}
+
+    async def one(ids: list[int], tokens: tuple[int, int]) -> Replies:
+        extended = {"type": "token", "prompt_token_ids": ids, **salt}
+        return await ask(engine, extended, tokens, f"{name}-check{next(numbers)}", options)
+
+    return AskingEvaluator(EvaluationTurn.of(engine.get_tokenizer()), prompt["prompt_token_ids"], one)
+
+
+class HeadEvaluator:
+    """The kind `head`: asks our worker for what it has kept of each trace. Costs no token."""
+
+    def __init__(self, engine: Any, name_of: Callable[[int], str]) -> None:
+        self._engine = engine
+        self._name_of = name_of
+
+    async def evaluate(self, snapshots: Sequence[Snapshot]) -> Evaluation:
+        names = [self._name_of(snapshot.trace) for snapshot in snapshots]
+        rows, _ = (await self._engine.collective_rpc("fetch_values", args=(names,)))[0]
+        return Evaluation([SelfScore(*row[1]) if row is not None else None for row in rows])
+
+
+async def load_head(engine: Any, folder: Path) -> None:
+    """Has the worker load the head in `folder`, unless it has. Raises UnsupportedError."""
+    if _loaded.get(engine) == folder:
+        return
+    try:
+        (loaded, *_) = await engine.collective_rpc("load_value_head", args=(str(folder),))
+    except Exception as error:
+        raise UnsupportedError(
+            "self_eval = head needs our worker, which `reasonprune serve` runs on CPUs (--worker-cls "
+            f"reasonprune.engine.worker.CPUWorker); this engine's cannot load a head ({type(error).__name__})"
+        ) from None
+    if loaded != str(folder):
+        raise UnsupportedError(f"this engine already runs the value head in {loaded}; one engine runs one head")
+    _loaded[engine] = folder
+
+
+async def prepare(parallel: PolicyOptions, engine: Any) -> tuple[Path | None, str | None]:
+    """What self-evaluation needs before a race: the folder of the trained one; or the reason why it cannot be."""
+    if not isinstance(parallel, BestOfNOptions) or parallel.self_eval == "verbal":
+        return None, None
+    named = Path(parallel.self_eval_model) if parallel.self_eval_model else None
+    try:
+        folder = await asyncio.to_thread(_found, engine.vllm_config.model_config.model, parallel.self_eval, named)
+        if parallel.self_eval == "head":
+            await load_head(engine, folder)
+    except (ModelError, UnsupportedError) as error:
+        return None, error.message
+    return folder, None
+
+
+def evaluator_of(
+    parallel: PolicyOptions, engine: Any, request: RaceRequest, folder: Path | None, why_not: str | None
+) -> Callable[[LiveRace], SelfEvaluator] | None:
+    """Makes the self-evaluator of a race, None where the policy asks none. `folder`, `why_not`: from `prepare`."""
+    if not isinstance(parallel, BestOfNOptions):
+        return None
+
+    def make(race: LiveRace) -> SelfEvaluator:
+        if why_not is not None:
+            raise UnsupportedError(why_not)
+        if parallel.self_eval == "head":
+            return HeadEvaluator(engine, race.name_of)
+        return asking_evaluator(engine, request.prompt, request.request_id, request.generate_options, folder)
+
+    return make
+
+
+def marked(params: SamplingParams, name: str, every: int = 0) -> SamplingParams:
+    """`params`, of which the worker's head keeps scores under `name`, every so many tokens too where that is not 0."""
+    params.extra_args = {**(params.extra_args or {}), ARGUMENT: [name, every]}
+    return params

@@ -1,0 +1,124 @@
+"""The part of our worker that scores traces inside the engine step, on the hidden states the step has computed anyway.
+
+A request is scored where its `extra_args` name a head; all others are not touched. Scores are fetched by
+`collective_rpc` between two steps.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from reasonprune.selfeval.head import ValueHead
+
+ARGUMENT = "reasonprune_self_eval"
+"""Of `SamplingParams.extra_args`: [name to fetch the scores by, tokens between two of them]."""
+MOST_TRACES = 4096  # that are remembered; those of a client that left are never fetched
+
+
+@dataclass
+class _Trace:
+    """`tokens`, `states` and `row`: where the latest hidden state is, and after how many tokens; scored when asked.
+
+    `history`: (tokens, row of `ValueHead.values`) at every so many tokens.
+    """
+
+    every: int
+    tokens: int = 0
+    states: torch.Tensor | None = None
+    row: int = 0
+    history: list[tuple[int, list[float]]] = field(default_factory=list)
+
+
+class HeadRunner:
+    """Mixin of a model runner: keeps the state from which each marked request's next token is sampled."""
+
+    _value_head: ValueHead | None = None
+    _folder = ""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.value_traces: OrderedDict[str, _Trace] = OrderedDict()
+        self.value_ms = 0.0  # spent here since the start
+
+    def load_value_head(self, folder: str) -> str:
+        """Loads the head unless there is one; gives the folder of the one in use. Raises ModelError."""
+        from reasonprune.selfeval.head import ValueHead
+
+        if self._value_head is None:
+            self._value_head = ValueHead.load(Path(folder)).to(self.device)  # type: ignore[attr-defined]
+            self._folder = folder
+        return self._folder
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def sample_tokens(self, grammar_output: Any) -> Any:
+        state = self.execute_model_state  # type: ignore[attr-defined]
+        if self._value_head is not None and state is not None:
+            began = time.perf_counter()
+            self._keep(state)
+            self.value_ms += (time.perf_counter() - began) * 1000
+        return super().sample_tokens(grammar_output)  # type: ignore[misc]
+
+    def _keep(self, state: Any) -> None:
+        batch, drafts = self.input_batch, state.spec_decode_metadata  # type: ignore[attr-defined]
+        due: list[tuple[_Trace, int]] = []
+        row = 0
+        for i in range(batch.num_reqs):
+            request = self.requests[batch.req_ids[i]]  # type: ignore[attr-defined]
+            mark = (request.sampling_params.extra_args or {}).get(ARGUMENT) if request.sampling_params else None
+            partial = bool(self.discard_request_mask.np[i])  # type: ignore[attr-defined]
+            if mark is not None and not partial:
+                trace = self._trace(*mark)
+                # With drafts a request has a row for each; the first is that of its last verified token.
+                trace.tokens, trace.states, trace.row = len(request.output_token_ids), state.sample_hidden_states, row
+                if trace.every and trace.tokens and trace.tokens % trace.every == 0:
+                    due.append((trace, row))
+            row += 1 + (drafts.num_draft_tokens[i] if drafts is not None else 0)
+        if due:
+            assert self._value_head is not None
+            values = self._value_head.values(state.sample_hidden_states[[row for _, row in due]]).tolist()
+            for (trace, _), value in zip(due, values, strict=True):
+                trace.history.append((trace.tokens, value))
+
+    def _trace(self, name: str, every: int) -> _Trace:
+        trace = self.value_traces.get(name)
+        if trace is None:
+            trace = self.value_traces[name] = _Trace(every)
+            while len(self.value_traces) > MOST_TRACES:
+                self.value_traces.popitem(last=False)
+        return trace
+
+    def fetch_values(self, names: list[str], forget: bool) -> tuple[list[Any], float]:
+        """(tokens, values, history) of each trace, None where it is not known; and milliseconds spent so far."""
+        began = time.perf_counter()
+        kept = self.value_traces
+        found = {name: trace for name in names if (trace := kept.get(name)) is not None and trace.states is not None}
+        values: list[list[float]] = []
+        if found:
+            assert self._value_head is not None
+            states = torch.stack([trace.states[trace.row] for trace in found.values() if trace.states is not None])
+            values = self._value_head.values(states).tolist()
+        latest = dict(zip(found, values, strict=True))
+        rows = [(found[n].tokens, latest[n], found[n].history) if n in found else None for n in names]
+        for name in names if forget else ():
+            kept.pop(name, None)
+        self.value_ms += (time.perf_counter() - began) * 1000
+        return rows, self.value_ms
+
+
+class HeadWorker:
+    """Mixin of a worker: what `collective_rpc` can call."""
+
+    def load_value_head(self, folder: str) -> str:
+        loaded: str = self.model_runner.load_value_head(folder)  # type: ignore[attr-defined]
+        return loaded
+
+    def fetch_values(self, names: list[str], forget: bool = False) -> tuple[list[Any], float]:
+        found: tuple[list[Any], float] = self.model_runner.fetch_values(names, forget)  # type: ignore[attr-defined]
+        return found

@@ -1,0 +1,159 @@
+"""`reasonprune train self-eval`: a value head or an adapter for the model that recorded a pool."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any, get_args
+
+from reasonprune.bench.provenance import provenance, sha256
+from reasonprune.errors import RequestError
+from reasonprune.models import resolve
+from reasonprune.selfeval.measures import plot_reliability, score_figures
+from reasonprune.selfeval.trained import Trained, default_folder, fingerprint, save_description
+from reasonprune.train.samples import SHARES, SampledQuestion, Split, read_samples, split
+from reasonprune.train.self_eval_adapter import AdapterConfig, contents, train_adapter
+from reasonprune.train.self_eval_head import HeadConfig, hidden_states, train_head
+
+PLOT = "reliability.svg"
+Progress = Callable[[str, float], None]
+Report = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class SelfEvalConfig:
+    """What is trained, and how. `model` replaces the one that the pool names."""
+
+    kind: Trained
+    model: str | None = None
+    head: HeadConfig = field(default_factory=HeadConfig)
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
+    seed: int = 0
+
+
+def trained_kind(name: str) -> Trained:
+    """Raises RequestError for what is not trained."""
+    for kind in get_args(Trained):
+        if name == kind:
+            return kind
+    raise RequestError(f"--kind {name}: expected adapter or head; verbal needs no training.", "--kind")
+
+
+def train_self_eval(
+    file: Path, out: Path | None, config: SelfEvalConfig, progress: Progress = lambda stage, share: None
+) -> tuple[Path, dict[str, Any]]:
+    """Trains, reports on questions that neither training nor validation saw, and saves; gives folder and training.
+
+    `out` None: where serving looks for it by itself.
+
+    Raises:
+        PoolError: the pool cannot be used, or its questions are too few to be split.
+        ModelError: the model cannot be found, or lacks the predefined tokens.
+    """
+    began = time.monotonic()
+    name, questions = read_samples(file)
+    name = config.model or name
+    parts = split(questions, config.seed, file)
+    path = resolve(name).path
+    mark = fingerprint(path)
+    out = out or default_folder(mark, config.kind)
+    training: dict[str, Any] = {
+        "pool": {"file": file.name, "sha256": sha256(file)},
+        "questions": {part: len(members) for part, members in parts.items()},
+        "traces": {part: sum(len(q.samples) for q in members) for part, members in parts.items()},
+        "seen": sorted({q.digest for part in ("train", "validation") for q in parts[part]}),
+        "config": asdict(config.head if config.kind == "head" else config.adapter),
+    }
+    fit = _head if config.kind == "head" else _adapter
+    training |= fit(path, name, mark, parts, out, config, progress)
+    training["seconds"] = round(time.monotonic() - began)
+    training["versions"] = {package: metadata.version(package) for package in ("safetensors", "transformers")}
+    training["provenance"] = provenance(config.seed)
+    description = training.pop("spec")
+    plot_reliability({share: found["reliability"] for share, found in training["test"].items()}, out / PLOT)
+    save_description(out, config.kind, _portable(name), mark, description, training)
+    return out, training
+
+
+def _load(path: str) -> tuple[Any, Any]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(path, dtype="float32")
+    model.eval()
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    return model, AutoTokenizer.from_pretrained(path)
+
+
+def _head(
+    path: str,
+    name: str,
+    mark: str,
+    parts: dict[Split, list[SampledQuestion]],
+    out: Path,
+    config: SelfEvalConfig,
+    progress: Progress,
+) -> dict[str, Any]:
+    model, _ = _load(path)
+    data = {
+        part: hidden_states(
+            model, members, config.head.places - len(SHARES), config.seed, partial(progress, f"states, {part}")
+        )
+        for part, members in parts.items()
+    }
+    head, how = train_head(data["train"], data["validation"], config.head, partial(progress, "head"))
+    test, report = data["test"], {}
+    for share in SHARES:
+        rows = test.rows(share)
+        values, remaining = head.values(test.states[rows]), test.remaining[rows]
+        right, questions = [bool(r) for r in test.right[rows]], test.question[rows].tolist()
+        report[f"{share:g}"] = score_figures(values[:, 0].tolist(), right, questions) | {
+            "remaining_error": round(float((values[:, 2] - remaining).abs().mean()), 1),
+            "remaining_error_of_the_mean": round(float((remaining - remaining.mean()).abs().mean()), 1),
+        }
+    head.save(out, _portable(name), mark, {})
+    return {"parameters": head.parameter_count, "chosen": how, "test": report, "spec": asdict(head.spec)}
+
+
+def _adapter(
+    path: str,
+    name: str,
+    mark: str,
+    parts: dict[Split, list[SampledQuestion]],
+    out: Path,
+    config: SelfEvalConfig,
+    progress: Progress,
+) -> dict[str, Any]:
+    model, tokenizer = _load(path)
+    before = _asked(model, tokenizer, parts["test"], partial(progress, "before"))
+    wrapped, how = train_adapter(model, tokenizer, parts["train"], config.adapter, partial(progress, "adapter"))
+    report = _asked(model, tokenizer, parts["test"], partial(progress, "test"))
+    wrapped.peft_config["default"].base_model_name_or_path = _portable(name)
+    out.mkdir(parents=True, exist_ok=True)
+    wrapped.save_pretrained(str(out))
+    (out / "README.md").unlink(missing_ok=True)  # a form to fill in; self-eval.json says what there is to say
+    (out / "adapter_model.safetensors").chmod(0o644)
+    parameters = sum(p.numel() for p in wrapped.parameters() if p.requires_grad)
+    spec = {"rank": config.adapter.rank}
+    return {"parameters": parameters, "chosen": how, "untrained": before, "test": report, "spec": spec}
+
+
+def _asked(
+    model: Any, tokenizer: Any, questions: Sequence[SampledQuestion], progress: Callable[[float], None]
+) -> Report:
+    """Figures of asking, at each share; the score is held against being right, as all kinds' are."""
+    right = [sample.right for question in questions for sample in question.samples]
+    numbers = [number for number, question in enumerate(questions) for _ in question.samples]
+    report: Report = {}
+    for i, share in enumerate(SHARES, 1):
+        report[f"{share:g}"] = score_figures(contents(model, tokenizer, questions, share), right, numbers)
+        progress(i / len(SHARES))
+    return report
+
+
+def _portable(name: str) -> str:
+    return Path(name).name if Path(name).is_absolute() else name

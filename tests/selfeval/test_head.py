@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs torch; run `make setup`")
+
+from reasonprune.errors import ModelError
+from reasonprune.models import resolve
+from reasonprune.selfeval.head import BIN_EDGES, WEIGHTS, HeadSpec, ValueHead, bin_of
+from reasonprune.selfeval.trained import DESCRIPTION, describe, find, fingerprint
+
+
+@pytest.fixture
+def head() -> ValueHead:
+    torch.manual_seed(0)
+    made = ValueHead(HeadSpec(8, hidden=4))
+    made.fit_scaling(torch.randn(50, 8))
+    return made
+
+
+@pytest.fixture
+def tiny() -> str:
+    return resolve("tiny").path
+
+
+def test_it_gives_probabilities_and_a_length(head: ValueHead) -> None:
+    scores = head.scores(torch.randn(20, 8) * 100)
+    assert all(score.sound for score in scores)
+    assert all(score.unbeaten is not None and score.remaining is not None for score in scores)
+    assert head.scores(torch.zeros(0, 8)) == []
+
+
+def test_a_linear_head_works_too() -> None:
+    assert ValueHead(HeadSpec(8, hidden=0)).values(torch.randn(3, 8)).shape == (3, 3)
+
+
+def test_lengths_fall_into_bins() -> None:
+    lengths = torch.tensor([0.0, 15.0, 16.0, 31.0, 32.0, 1e9])
+    assert bin_of(lengths).tolist() == [0, 0, 1, 1, 2, len(BIN_EDGES)]
+
+
+def test_a_bin_is_worth_the_mean_of_its_lengths(head: ValueHead) -> None:
+    head.fit_lengths(torch.tensor([2.0, 4.0, 20.0]))
+    assert head.lengths[:3].tolist() == [3.0, 20.0, 32.0]
+
+
+def test_it_is_the_same_after_saving(head: ValueHead, tiny: str, tmp_path: Path) -> None:
+    states = torch.randn(5, 8)
+    head.save(tmp_path, "tiny", fingerprint(tiny), {"seen": []})
+    assert torch.equal(ValueHead.load(tmp_path).values(states), head.values(states))
+    assert find(tiny, "head", tmp_path) == tmp_path
+
+
+def test_one_of_another_model_is_refused(head: ValueHead, tiny: str, tmp_path: Path) -> None:
+    head.save(tmp_path, "other", "f" * 32, {})
+    with pytest.raises(ModelError, match=r"was trained for the model other \(fingerprint ffff.*and this is"):
+        find(tiny, "head", tmp_path)
+
+
+def test_one_of_another_kind_is_refused(head: ValueHead, tiny: str, tmp_path: Path) -> None:
+    head.save(tmp_path, "tiny", fingerprint(tiny), {})
+    with pytest.raises(ModelError, match="of the kind head; adapter is asked for"):
+        find(tiny, "adapter", tmp_path)
+
+
+def test_where_there_is_none_the_way_to_one_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REASONPRUNE_CACHE", str(tmp_path))
+    model = tmp_path / "model.safetensors"
+    model.write_bytes(b"some weights")
+    with pytest.raises(ModelError, match="reasonprune train self-eval --pool FILE --kind head"):
+        find(str(model), "head")
+
+
+def test_the_one_trained_by_the_user_is_found(
+    head: ValueHead, tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REASONPRUNE_CACHE", str(tmp_path))
+    mark = fingerprint(tiny)
+    own = tmp_path / "self-eval" / mark / "head"
+    head.save(own, "tiny", mark, {})
+    assert find(tiny, "head") == own
+
+
+@pytest.mark.parametrize("broken", ["no folder", "no json", "format", "weights"])
+def test_a_broken_folder_is_named(head: ValueHead, tmp_path: Path, broken: str) -> None:
+    folder = tmp_path / "head"
+    if broken != "no folder":
+        head.save(folder, "tiny", "f" * 32, {})
+    if broken == "no json":
+        (folder / DESCRIPTION).write_text("{")
+    if broken == "format":
+        (folder / DESCRIPTION).write_text('{"format": 99}')
+    if broken == "weights":
+        (folder / WEIGHTS).write_bytes(b"")
+    with pytest.raises(ModelError, match=r"holds no usable self-evaluation.*reasonprune train self-eval"):
+        ValueHead.load(folder)
+
+
+def test_fingerprints_differ_with_the_weights(tmp_path: Path, tiny: str) -> None:
+    marks = set()
+    for size, end in ((100, b"a"), (100, b"b"), (3 << 20, b"a"), (3 << 20, b"b")):
+        file = tmp_path / "model.safetensors"
+        file.write_bytes(b"0" * size + end)
+        marks.add(fingerprint(str(tmp_path)))
+    assert len(marks | {fingerprint(tiny)}) == 5
+    with pytest.raises(ModelError, match="holds no weights"):
+        fingerprint(str(Path(__file__).parent))
+
+
+def test_a_model_that_is_not_here_has_no_fingerprint() -> None:
+    with pytest.raises(ModelError, match="not on this machine"):
+        fingerprint("nobody/nothing-of-this-name")
+
+
+def test_the_shipped_ones_belong_to_tiny_reasoner(tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REASONPRUNE_CACHE", str(tmp_path))
+    folder = find(tiny, "head")
+    assert describe(folder)["training"]["test"]["1"]["auroc_within"] is not None
+    assert ValueHead.load(folder).spec.width == 128
