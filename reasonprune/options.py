@@ -244,7 +244,9 @@ class Settings(Options):
     """A server's whole configuration: its defaults (as `Options`), named presets, and limits."""
 
     presets: dict[str, Options] = Field(default_factory=dict, description="chosen by `model@name`")
-    stores: dict[str, StoreOptions] = Field(default_factory=dict, description="knowledge graphs, chosen by `graph.store`")
+    stores: dict[str, StoreOptions] = Field(
+        default_factory=dict, description="knowledge graphs, chosen by `graph.store`"
+    )
     server: ServerOptions = ServerOptions()
 
 

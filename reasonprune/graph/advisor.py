@@ -100,7 +100,9 @@ class Advisor:
 
     async def summary(self, evidence: str) -> str | None:
         """The evidence in a few sentences."""
-        task = f"\n{evidence}\n\nSum up, in at most three sentences, what these facts say about the question. Add nothing."
+        task = (
+            f"\n{evidence}\n\nSum up, in at most three sentences, what these facts say about the question. Add nothing."
+        )
         return await self._ask(task, lambda text: text.strip() or None, "answer")
 
     async def _ask(self, task: str, parse: Callable[[str], T | None], phase: str) -> T | None:
@@ -127,7 +129,7 @@ class Advisor:
 
 def _chain(text: str) -> list[str] | None:
     line = next((line for line in text.splitlines() if line.count(" - ") >= 2), "")
-    parts = [part.strip(" *`\"{}[]") for part in re.split(r"\s+-+>?\s+", line)]
+    parts = [part.strip(' *`"{}[]') for part in re.split(r"\s+-+>?\s+", line)]
     relations = [part for part in parts[1:-1] if part]
     return relations if 1 <= len(relations) <= 6 else None
 

@@ -28,7 +28,8 @@ class Weights:
     step: float = 0.05  # against every step
     named: float = 0.6  # a step that a phrase names
     silent: float = 0.6  # against a step that no phrase names; between the two by how well it fits
-    bridge: float = 0.15  # against it where it goes back over the relation just walked, as "the same actor" asks
+    back: float = 0.5  # against it where it goes back over the relation just walked
+    bridge: float = 0.15  # ... and the question asks for that, as "the same actor" asks
     later: float = 0.1  # ... and more the farther from the topic
     ill_typed: float = 1.0  # a step from a kind of thing that does not have it
     unused: float = 1.0  # a phrase that names a relation which is not walked
@@ -132,7 +133,7 @@ class Aligner:
         if bridge and self._question.shares:
             silent = weights.bridge + weights.later * (len(fit.steps) - 1)
         elif bridge:
-            named = 0.0
+            silent, named = weights.back, 0.0
         best = fit.best - silent
         covered = fit.covered.copy()
         for span, value in zip(self._question.spans, fits.tolist(), strict=True):
@@ -185,7 +186,7 @@ class Aligner:
         return self.score(fit)
 
 
-LIGHT = frozenset("has have is was are were be by in of".split())
+LIGHT = frozenset(["has", "have", "is", "was", "are", "were", "be", "by", "in", "of"])
 
 
 def relation_words(relation: str) -> str:

@@ -27,7 +27,9 @@ def load_command(
     file: Annotated[Path, typer.Argument(help="triples: TSV, CSV, N-Triples, Turtle, GraphML, JSON, MetaQA's folder")],
     store: Annotated[Path, typer.Argument(help="the store to write, one file")],
     form: FormatOption = None,
-    aliases: Annotated[Path | None, typer.Option(help="TSV: an entity and another name for it, one pair a line")] = None,
+    aliases: Annotated[
+        Path | None, typer.Option(help="TSV: an entity and another name for it, one pair a line")
+    ] = None,
 ) -> None:
     """Write a graph to a store on disk: graphs beyond memory load and answer from it."""
     from reasonprune.graph.disk import load
@@ -102,7 +104,9 @@ def bench_graph_command(
     llm: Annotated[Literal["none", "engine"], typer.Option(help="whether a model in this process takes part")] = "none",
     model: Annotated[str, typer.Option(help="with `--llm engine`: short name, path or hub id")] = "demo",
     limit: Annotated[int | None, typer.Option(help="only the first questions")] = None,
-    linking: Annotated[Literal["given", "linked"], typer.Option(help="topics as marked, or found in the text")] = "given",
+    linking: Annotated[
+        Literal["given", "linked"], typer.Option(help="topics as marked, or found in the text")
+    ] = "given",
     max_paths: int = 3,
     depth: Annotated[int, typer.Option(help="most steps of a path")] = 3,
 ) -> None:

@@ -193,6 +193,4 @@ def _ids(db: sqlite3.Connection, names: set[str]) -> dict[str, int]:
 def _add_aliases(db: sqlite3.Connection, aliases: Mapping[str, Sequence[str]]) -> None:
     for name, others in aliases.items():
         for other in others:
-            db.execute(
-                "INSERT OR IGNORE INTO alias SELECT ?, id FROM entity WHERE name = ?", (normalised(other), name)
-            )
+            db.execute("INSERT OR IGNORE INTO alias SELECT ?, id FROM entity WHERE name = ?", (normalised(other), name))

@@ -35,9 +35,7 @@ class Topic:
     how: How
 
 
-def link(
-    question: str, store: GraphStore, encoder: Encoder | None, thesaurus: Thesaurus, most: int = 3
-) -> list[Topic]:
+def link(question: str, store: GraphStore, encoder: Encoder | None, thesaurus: Thesaurus, most: int = 3) -> list[Topic]:
     """The entities named, in order of appearance. Brackets mark them; without brackets they are looked for.
 
     Exact names go before near spellings, and those before embeddings; longer names before shorter ones within them.
@@ -74,9 +72,7 @@ def _marked(question: str, match: re.Match[str], store: GraphStore) -> Topic | N
     return Topic(store.name(best), (best,), match.start(), match.end(), "fuzzy") if best is not None else None
 
 
-def _exact(
-    question: str, words: Sequence[tuple[int, int]], store: GraphStore, thesaurus: Thesaurus
-) -> list[Topic]:
+def _exact(question: str, words: Sequence[tuple[int, int]], store: GraphStore, thesaurus: Thesaurus) -> list[Topic]:
     """Longest names first; a name of one everyday word ("it", "director") is hardly meant as one."""
     found: list[Topic] = []
     for count in range(min(LONGEST_NAME, len(words)), 0, -1):
@@ -95,9 +91,7 @@ def _exact(
     # A longer name is better evidence: with one of several words, single lower-case words are likely just words.
     several = [topic for topic in found if " " in topic.name or "_" in topic.name]
     return [
-        topic
-        for topic in found
-        if topic in several or not several or not question[topic.start : topic.end].islower()
+        topic for topic in found if topic in several or not several or not question[topic.start : topic.end].islower()
     ]
 
 
@@ -109,9 +103,7 @@ def _everyday(name: str, thesaurus: Thesaurus) -> bool:
     ) and not any(letter.isupper() for letter in name[1:])
 
 
-def _near(
-    question: str, words: Sequence[tuple[int, int]], store: GraphStore, encoder: Encoder | None
-) -> Topic | None:
+def _near(question: str, words: Sequence[tuple[int, int]], store: GraphStore, encoder: Encoder | None) -> Topic | None:
     """The phrase that comes closest to any name."""
     best: tuple[float, Topic] | None = None
     phrases = []

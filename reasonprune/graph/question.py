@@ -14,14 +14,97 @@ from dataclasses import dataclass
 from reasonprune.graph.thesaurus import Thesaurus
 
 TOKEN = re.compile(r"['’]s\b|[^\W_]+(?:[-_.'’](?!s\b)[^\W_]+)*|,", re.UNICODE)
-AUXILIARY = frozenset("is are was were be been being do does did has have had can could will would".split())
-WH = frozenset("who whom whose which what when where why how".split())
-FUNCTION = AUXILIARY | frozenset(
-    "a an the of in on at by to for from with and or that this these those it its their his her as than then there"
-    " any some all name names named called list listed tell give show find me you please so such own , 's ’s"
-    " i we they he she them also same share shares shared sharing together both common".split()
+AUXILIARY = frozenset(
+    [
+        "is",
+        "are",
+        "was",
+        "were",
+        "be",
+        "been",
+        "being",
+        "do",
+        "does",
+        "did",
+        "has",
+        "have",
+        "had",
+        "can",
+        "could",
+        "will",
+        "would",
+    ]
 )
-SHARING = frozenset("also same share shares shared sharing together both common".split())
+WH = frozenset(["who", "whom", "whose", "which", "what", "when", "where", "why", "how"])
+FUNCTION = AUXILIARY | frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "of",
+        "in",
+        "on",
+        "at",
+        "by",
+        "to",
+        "for",
+        "from",
+        "with",
+        "and",
+        "or",
+        "that",
+        "this",
+        "these",
+        "those",
+        "it",
+        "its",
+        "their",
+        "his",
+        "her",
+        "as",
+        "than",
+        "then",
+        "there",
+        "any",
+        "some",
+        "all",
+        "name",
+        "names",
+        "named",
+        "called",
+        "list",
+        "listed",
+        "tell",
+        "give",
+        "show",
+        "find",
+        "me",
+        "you",
+        "please",
+        "so",
+        "such",
+        "own",
+        ",",
+        "'s",
+        "’s",
+        "i",
+        "we",
+        "they",
+        "he",
+        "she",
+        "them",
+        "also",
+        "same",
+        "share",
+        "shares",
+        "shared",
+        "sharing",
+        "together",
+        "both",
+        "common",
+    ]
+)
+SHARING = frozenset(["also", "same", "share", "shares", "shared", "sharing", "together", "both", "common"])
 POSSESSIVE = ("'s", "’s", "'", "’")
 LONGEST_SPAN = 4  # words of a phrase that may name a relation
 
@@ -70,7 +153,9 @@ def analyse(text: str, topics: Sequence[tuple[int, int]], thesaurus: Thesaurus) 
         content=tuple(is_content(word) for word in words),
         spans=_largest(spans, thesaurus),
         kind=asked_kind(pieces, thesaurus),
-        shares=any(word in SHARING or re.match(r"co-?(star|writ|wrote|direct|act|author)", word) for word in everything),
+        shares=any(
+            word in SHARING or re.match(r"co-?(star|writ|wrote|direct|act|author)", word) for word in everything
+        ),
     )
 
 
@@ -80,7 +165,9 @@ def _largest(spans: Sequence[Span], thesaurus: Thesaurus) -> tuple[Span, ...]:
     return tuple(
         span
         for span in spans
-        if not any(o.start <= span.start and span.end <= o.end and o.end - o.start > span.end - span.start for o in listed)
+        if not any(
+            o.start <= span.start and span.end <= o.end and o.end - o.start > span.end - span.start for o in listed
+        )
     )
 
 

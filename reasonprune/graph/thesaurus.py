@@ -40,9 +40,7 @@ class Idiom:
 class Thesaurus:
     """Groups of words, and nouns by kind of thing."""
 
-    def __init__(
-        self, groups: Sequence[Group], kinds: dict[str, frozenset[str]], idioms: Sequence[Idiom] = ()
-    ) -> None:
+    def __init__(self, groups: Sequence[Group], kinds: dict[str, frozenset[str]], idioms: Sequence[Idiom] = ()) -> None:
         self._groups = groups
         self._kinds = kinds
         self._idioms = idioms
