@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 from reasonprune.errors import GraphError
 from reasonprune.graph.memory import spread
@@ -48,13 +49,13 @@ class DiskStore:
             raise GraphError(f"{path} is incomplete or of another version. Load it again with `reasonprune kg load`.")
         self._lock = threading.Lock()
         self._triples, self._largest = size
-        self._relations = dict(self._rows("SELECT id, name FROM relation ORDER BY id"))
+        self._relations: dict[int, str] = dict(self._rows("SELECT id, name FROM relation ORDER BY id"))
         self._numbers = {name: number for number, name in self._relations.items()}
 
     def close(self) -> None:
         self._db.close()
 
-    def _rows(self, sql: str, arguments: Sequence[object] = ()) -> list[tuple[int, ...]]:
+    def _rows(self, sql: str, arguments: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         with self._lock:
             try:
                 return self._db.execute(sql, arguments).fetchall()

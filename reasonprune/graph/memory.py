@@ -71,7 +71,7 @@ class MemoryStore:
         return sorted(scores, key=lambda entity: (-scores[entity], len(self._names[entity]), entity))[:limit]
 
     def name(self, entity: Entity) -> str:
-        return self._names[entity]  # type: ignore[call-overload]
+        return self._names[entity]
 
     def relations(self) -> Sequence[str]:
         return self._relations
@@ -112,7 +112,7 @@ class MemoryStore:
         return GraphStats(self._triples, len(self._names), len(self._relations), largest)
 
     def _slice(self, entity: Entity) -> tuple[int, int]:
-        return int(self._starts[entity]), int(self._starts[entity + 1])  # type: ignore[operator]
+        return int(self._starts[entity]), int(self._starts[entity + 1])
 
 
 def spread(counts: Sequence[int], limit: int) -> list[int]:

@@ -5,11 +5,11 @@ Entities are opaque handles (integers or IRIs), valid for one store. A step is a
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
-Entity = Hashable
+Entity = Any  # opaque: an integer or an IRI, hashable
 
 
 class Triple(NamedTuple):
