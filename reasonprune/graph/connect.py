@@ -60,9 +60,8 @@ def _joined(left: Sequence[Trail], right: Sequence[Trail]) -> list[Trail]:
     """Trails from either origin to one entity, as trails from the first origin to the second."""
     joined = []
     for there, back in product(left, right):
-        turned: list[tuple[Step, Entity]] = []
-        for at in range(len(back) - 1, -1, -1):
-            turned.append((back[at][0].back, back[at - 1][1] if at else None))
+        places = range(len(back) - 1, -1, -1)
+        turned = [(back[at][0].back, back[at - 1][1] if at else None) for at in places]
         joined.append((*there, *turned))
     return joined
 

@@ -1,4 +1,4 @@
-"""Paths as text for a reader or a model: names quoted as data, so that nothing in a graph can pass for an instruction."""
+"""Paths as text for a reader or a model: names are quoted, so that nothing in a graph can pass for an instruction."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from time import perf_counter
 from typing import Any
 
@@ -152,7 +153,7 @@ class PathsOverGraph:
             # Only the best are worth comparing as whole texts.
             near = [self._compared(path, question, chain) for path in fuzzy(paths, budget.width)]
             searches.append(_Topic(topic, analysed, aligner, near))
-        for first, second in zip(searches, searches[1:], strict=False):
+        for first, second in pairwise(searches):
             for path in connect(self.store, first.topic.entities, second.topic.entities, budget, spent):
                 spent.considered += 1
                 first.paths.append(self._compared(path, question, chain))
@@ -285,7 +286,7 @@ def budget_of(options: GraphOptions) -> Budget:
 
 
 def walked_score(paths: Sequence[Path], at: int) -> float:
-    """Points that keep the order of `paths`, whatever their own: those of a choice outrank what they were chosen over."""
+    """Points that keep the order of `paths`: those of a choice outrank what they were chosen over."""
     return max(path.score for path in paths[at:])
 
 

@@ -14,98 +14,18 @@ from dataclasses import dataclass
 from reasonprune.graph.thesaurus import Thesaurus
 
 TOKEN = re.compile(r"['’]s\b|[^\W_]+(?:[-_.'’](?!s\b)[^\W_]+)*|,", re.UNICODE)
-AUXILIARY = frozenset(
-    [
-        "is",
-        "are",
-        "was",
-        "were",
-        "be",
-        "been",
-        "being",
-        "do",
-        "does",
-        "did",
-        "has",
-        "have",
-        "had",
-        "can",
-        "could",
-        "will",
-        "would",
-    ]
-)
-WH = frozenset(["who", "whom", "whose", "which", "what", "when", "where", "why", "how"])
-FUNCTION = AUXILIARY | frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "of",
-        "in",
-        "on",
-        "at",
-        "by",
-        "to",
-        "for",
-        "from",
-        "with",
-        "and",
-        "or",
-        "that",
-        "this",
-        "these",
-        "those",
-        "it",
-        "its",
-        "their",
-        "his",
-        "her",
-        "as",
-        "than",
-        "then",
-        "there",
-        "any",
-        "some",
-        "all",
-        "name",
-        "names",
-        "named",
-        "called",
-        "list",
-        "listed",
-        "tell",
-        "give",
-        "show",
-        "find",
-        "me",
-        "you",
-        "please",
-        "so",
-        "such",
-        "own",
-        ",",
-        "'s",
-        "’s",
-        "i",
-        "we",
-        "they",
-        "he",
-        "she",
-        "them",
-        "also",
-        "same",
-        "share",
-        "shares",
-        "shared",
-        "sharing",
-        "together",
-        "both",
-        "common",
-    ]
-)
-SHARING = frozenset(["also", "same", "share", "shares", "shared", "sharing", "together", "both", "common"])
+VERBS = ("is", "are", "was", "were", "be", "been", "being", "do", "does", "did", "has", "have", "had")
+AUXILIARY = frozenset((*VERBS, "can", "could", "will", "would"))
+WH = frozenset(("who", "whom", "whose", "which", "what", "when", "where", "why", "how"))
+SHARING = frozenset(("also", "same", "share", "shares", "shared", "sharing", "together", "both", "common"))
+FUNCTION = AUXILIARY | SHARING
+FUNCTION |= frozenset(("a", "an", "the", "of", "in", "on", "at", "by", "to", "for", "from", "with", "and", "or", "as"))
+FUNCTION |= frozenset(("that", "this", "these", "those", "it", "its", "i", "me", "you", "he", "she", "we", "they"))
+FUNCTION |= frozenset(("them", "their", "his", "her", "than", "then", "there", "any", "some", "all", "such", "own"))
+FUNCTION |= frozenset(("name", "names", "named", "called", "list", "listed", "tell", "give", "show", "find", "please"))
+FUNCTION |= frozenset(("so", ",", "'s", "’s"))
 POSSESSIVE = ("'s", "’s", "'", "’")
+COMPANY = re.compile(r"co-?(star|writ|wrote|direct|act|author)")  # "co-starred": in the same film
 LONGEST_SPAN = 4  # words of a phrase that may name a relation
 
 
@@ -153,22 +73,18 @@ def analyse(text: str, topics: Sequence[tuple[int, int]], thesaurus: Thesaurus) 
         content=tuple(is_content(word) for word in words),
         spans=_largest(spans, thesaurus),
         kind=asked_kind(pieces, thesaurus),
-        shares=any(
-            word in SHARING or re.match(r"co-?(star|writ|wrote|direct|act|author)", word) for word in everything
-        ),
+        shares=any(word in SHARING or COMPANY.match(word) for word in everything),
     )
 
 
 def _largest(spans: Sequence[Span], thesaurus: Thesaurus) -> tuple[Span, ...]:
     """Without the phrases inside a longer one that is listed: "write the story" is one mention, not two."""
     listed = [span for span in spans if thesaurus.groups_of_words(span.text)]
-    return tuple(
-        span
-        for span in spans
-        if not any(
-            o.start <= span.start and span.end <= o.end and o.end - o.start > span.end - span.start for o in listed
-        )
-    )
+
+    def inside(span: Span, other: Span) -> bool:
+        return other != span and other.start <= span.start and span.end <= other.end
+
+    return tuple(span for span in spans if not any(inside(span, other) for other in listed))
 
 
 def _segments(text: str, topics: Sequence[tuple[int, int]]) -> list[list[str]]:
@@ -250,7 +166,7 @@ def _noun_behind(tokens: Sequence[str], thesaurus: Thesaurus) -> str | None:
         if rest[0] in ("do", "does", "did"):
             return None
         rest.pop(0)
-    phrase = []
+    phrase: list[str] = []
     for token in [*rest, ""]:
         if not token or not is_content(token):
             if token == "by" and phrase:  # "movie written by": a participle, not a noun
