@@ -16,6 +16,7 @@ from reasonprune.cli_self_eval import bench_commands, train_commands
 from reasonprune.cot.cli import mount as mount_cot
 from reasonprune.depth.cli import bench_depth_command, depth_app, train_router_command
 from reasonprune.errors import ReasonpruneError
+from reasonprune.graph.commands import bench_graph_command, kg_app
 from reasonprune.terminal import progress_bar
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -29,6 +30,8 @@ train_app.command("router")(train_router_command)
 mount_cot(app, bench_app, train_app)
 bench_app.add_typer(bench_commands)
 train_app.add_typer(train_commands)
+app.add_typer(kg_app, name="kg")
+bench_app.command("graph")(bench_graph_command)
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 Temperature = Annotated[float | None, typer.Option(help="unset: the model's own, else 0.8")]

@@ -26,8 +26,8 @@ def train_self_eval_command(
     seed: Seed = 0,
 ) -> None:
     """Train what tells how good a trace is, on whole and truncated traces; prints its figures on unseen questions."""
-    from reasonprune.terminal import progress_bar
     from reasonprune.errors import RequestError
+    from reasonprune.terminal import progress_bar
     from reasonprune.train.self_eval import SelfEvalConfig, train_self_eval, trained_kind
     from reasonprune.train.self_eval_adapter import AdapterConfig
     from reasonprune.train.self_eval_head import HeadConfig

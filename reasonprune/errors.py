@@ -8,6 +8,7 @@ ReasonpruneError                    500
 +-- OverloadedError                 429   come back later
 +-- ModelError                      -     a model cannot be found, fetched or used (start-up and command line)
 +-- PoolError                       -     a file of recorded traces cannot be used (command line)
++-- GraphError                      502   a knowledge graph cannot be read, or its endpoint failed
 +-- EngineError                     500   the engine failed; there is nothing to fall back to
 """
 
@@ -80,6 +81,14 @@ class PoolError(ReasonpruneError):
     """A file of recorded traces is malformed, or lacks what a policy needs."""
 
     code = "pool_error"
+
+
+class GraphError(ReasonpruneError):
+    """A knowledge graph cannot be read, or the endpoint that holds it failed, timed out or answered nonsense."""
+
+    status = 502
+    type = "BadGatewayError"
+    code = "graph_error"
 
 
 class EngineError(ReasonpruneError):

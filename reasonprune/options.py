@@ -292,8 +292,40 @@ class HistoryOptions(Section):
         return self
 
 
+class GraphOptions(Section):
+    """Paths of a knowledge graph as evidence before the question (Paths-over-Graph, arXiv 2410.14211)."""
+
+    store: str = Field(description="which of the server's graphs (`stores`) to ask")
+    topics: list[str] | None = Field(None, description="entities asked about; unset: found in the question")
+    max_paths: int = Field(3, ge=1, le=100, description="most paths of the evidence")
+    max_answers: int = Field(100, ge=1, le=10_000, description="most answers of `/v1/graph/query`")
+    depth: int = Field(3, ge=1, le=5, description="most steps of a path")
+    width: int = Field(80, ge=1, le=1000, description="paths kept by similarity, the first step of the beam")
+    branches: int = Field(20, ge=1, le=1000, description="paths kept by their branches, the second step of the beam")
+    nodes: int = Field(5000, ge=1, description="most entities of one level of a path")
+    edges: int = Field(100_000, ge=1, description="most edges read to find out where a level leads")
+    seconds: float = Field(30.0, gt=0, description="most seconds of exploring, and again of asking the model")
+    llm: bool = Field(False, description="let the served model analyse, choose, check and guess")
+    llm_calls: int = Field(9, ge=0, description="most calls of the model for one question")
+    llm_tokens: int = Field(1024, ge=0, description="most tokens that the model may generate for one question")
+
+
+class StoreOptions(Section):
+    """Where a graph of the server is: one of `path` and `sparql`."""
+
+    path: str | None = Field(None, description="a file of triples, or a store made by `reasonprune kg load`")
+    sparql: str | None = Field(None, description="the URL of a SPARQL 1.1 endpoint")
+    timeout_s: float = Field(10.0, gt=0, description="seconds to wait for one answer of the endpoint")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> StoreOptions:
+        if (self.path is None) == (self.sparql is None):
+            raise ValueError("one of path and sparql must be set")
+        return self
+
+
 # What a request may ask for beside parallel traces, each in its own section.
-TECHNIQUES: dict[str, type[Section]] = {"history": HistoryOptions, "depth": DepthOptions}
+TECHNIQUES: dict[str, type[Section]] = {"graph": GraphOptions, "history": HistoryOptions, "depth": DepthOptions}
 
 
 class Options(Section):
@@ -303,6 +335,7 @@ class Options(Section):
     parallel: ParallelOptions | None = Field(None, description="parallel traces; `policy` names the rule")
     depth: DepthOptions | None = Field(None, description="layers that are run; lossy")
     history: HistoryOptions | None = Field(None, description="shorten the reasoning that earlier turns kept")
+    graph: GraphOptions | None = Field(None, description="evidence from a knowledge graph; `store` names it")
 
 
 class ServerOptions(Section):
@@ -325,6 +358,9 @@ class Settings(Options):
     """A server's whole configuration: its defaults (as `Options`), named presets, and limits."""
 
     presets: dict[str, Options] = Field(default_factory=dict, description="chosen by `model@name`")
+    stores: dict[str, StoreOptions] = Field(
+        default_factory=dict, description="knowledge graphs, chosen by `graph.store`"
+    )
     server: ServerOptions = ServerOptions()
 
 

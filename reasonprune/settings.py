@@ -25,6 +25,7 @@ from reasonprune.options import (
     Options,
     ServerOptions,
     Settings,
+    StoreOptions,
 )
 
 ENV_PREFIX = "REASONPRUNE__"
@@ -161,6 +162,8 @@ def _section(model: type[BaseModel], parts: list[str]) -> tuple[type[BaseModel],
         return TECHNIQUES[parts[start]], None
     if parts[1:2] == ["server"]:
         return ServerOptions, None
+    if parts[1:2] == ["stores"] and len(parts) > 3:
+        return StoreOptions, None
     return (Options if start == 3 else model), None
 
 
