@@ -16,7 +16,7 @@ from reasonprune.judges.books import JudgeBooks
 from reasonprune.parallel.driver import Outcome, Trace
 
 # Of the table in the documentation: does the technique leave the distribution of answers as it is?
-LOSSLESS = {"parallel": False}
+LOSSLESS = {"parallel": False, "context": False}
 AVOIDED_METHOD = "traces stopped or never started, had each run to the mean length of this request's finished traces"
 
 
@@ -33,6 +33,7 @@ class Account:
     notes: dict[str, str] = field(default_factory=dict)
     not_applied: list[dict[str, str]] = field(default_factory=list)
     parallel: dict[str, Any] | None = None
+    context: dict[str, Any] | None = None
 
     @contextmanager
     def overhead(self) -> Iterator[None]:
@@ -49,7 +50,8 @@ class Account:
 
     @property
     def applied(self) -> list[str]:
-        return ["parallel"] if self.parallel is not None and self.parallel["policy_failure"] is None else []
+        parallel = self.parallel is not None and self.parallel["policy_failure"] is None
+        return [*(["context"] if self.context is not None else []), *(["parallel"] if parallel else [])]
 
     def record_parallel(self, policy: str, n: int, outcome: Outcome, tokens: dict[int, int], probe_tokens: int) -> None:
         """`tokens`: generated tokens by trace, those of stopped traces included."""
@@ -104,6 +106,7 @@ class Account:
                 "overhead": round(self.overhead_ms, 3),
             },
             **({"notes": self.notes} if self.notes else {}),
+            **({"context": self.context} if self.context is not None else {}),
             **({"parallel": self.parallel} if self.parallel is not None else {}),
         }
 

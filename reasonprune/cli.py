@@ -14,12 +14,14 @@ from rich.table import Table
 
 from reasonprune import __version__
 from reasonprune.errors import ReasonpruneError
+from reasonprune.pruner import cli as pruner_cli
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 bench_app = typer.Typer(no_args_is_help=True, help="Offline runs; every result is written with its provenance.")
 train_app = typer.Typer(no_args_is_help=True, help="Train what ships with reasonprune.")
 app.add_typer(bench_app, name="bench")
 app.add_typer(train_app, name="train")
+pruner_cli.mount(app, bench_app, train_app)
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 Temperature = Annotated[float | None, typer.Option(help="unset: the model's own, else 0.8")]

@@ -7,6 +7,7 @@ ReasonpruneError                    500
 +-- OverloadedError                 429   come back later
 +-- ModelError                      -     a model cannot be found, fetched or used (start-up and command line)
 +-- PoolError                       -     a file of recorded traces cannot be used (command line)
++-- DataError                       -     a file of questions, contexts or labels cannot be used (command line)
 +-- EngineError                     500   the engine failed; there is nothing to fall back to
 """
 
@@ -73,6 +74,12 @@ class PoolError(ReasonpruneError):
     """A file of recorded traces is malformed, or lacks what a policy needs."""
 
     code = "pool_error"
+
+
+class DataError(ReasonpruneError):
+    """A file of questions, contexts or labels cannot be read, or is not in a shape that is known."""
+
+    code = "data_error"
 
 
 class EngineError(ReasonpruneError):

@@ -192,11 +192,23 @@ POLICY_OPTIONS: dict[str, type[PolicyOptions]] = {
 }
 
 
+class ContextOptions(Section):
+    """Removes sentences of tool results and documents that do not help to answer (Provence, arXiv 2501.16214)."""
+
+    threshold: float | None = Field(
+        None, ge=0, le=1, description="remove sentences whose probability is not above this; unset: the pruner's own"
+    )
+    from_characters: int = Field(300, ge=0, description="shorter texts stay as they are")
+    user_text: bool = Field(True, description="also long contexts that stand in the user's message itself")
+    title: bool = Field(True, description="a document's first sentence stays if any other does")
+
+
 class Options(Section):
     """The request field `reasonprune`; also a preset, and the server's defaults."""
 
     effort: Effort | None = Field(None, description="one dial for all techniques; replaces all lower-ranking settings")
     parallel: ParallelOptions | None = Field(None, description="parallel traces; `policy` names the rule")
+    context: ContextOptions | None = Field(None, description="prunes contexts before they are read; `{}` for defaults")
 
 
 class ServerOptions(Section):
@@ -205,6 +217,7 @@ class ServerOptions(Section):
     max_n: int = Field(64, ge=1, description="largest `parallel.n` a request may ask for")
     max_live_traces: int = Field(1024, ge=1, description="traces of all parallel requests together; 429 beyond")
     keep_alive_s: float = Field(10.0, gt=0, description="seconds between comment lines while traces compete")
+    pruner: str | None = Field(None, description="folder or hub id of a context pruner; unset: the one that ships")
 
 
 class Settings(Options):

@@ -16,7 +16,15 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from reasonprune.errors import RequestError, UnknownModelError
-from reasonprune.options import DEFAULT_POLICY, EFFORTS, POLICY_OPTIONS, Options, ServerOptions, Settings
+from reasonprune.options import (
+    DEFAULT_POLICY,
+    EFFORTS,
+    POLICY_OPTIONS,
+    ContextOptions,
+    Options,
+    ServerOptions,
+    Settings,
+)
 
 ENV_PREFIX = "REASONPRUNE__"
 FLAG_PREFIX = "--reasonprune."
@@ -59,7 +67,7 @@ def _another_policy(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> bool:
 
 def explicit(options: Options) -> dict[str, Any]:
     """What was set in `options`, as `overlay` takes it."""
-    return options.model_dump(exclude_unset=True, include={"effort", "parallel"})
+    return options.model_dump(exclude_unset=True, include=set(Options.model_fields))
 
 
 def resolve(settings: Settings, preset: str | None = None, body: Any = None) -> Options:
@@ -128,6 +136,8 @@ def _section(model: type[BaseModel], parts: list[str]) -> tuple[type[BaseModel],
         return POLICY_OPTIONS[policy], policy
     if parts[1:2] == ["server"]:
         return ServerOptions, None
+    if parts[start : start + 1] == ["context"] and len(parts) > start + 1:
+        return ContextOptions, None
     return (Options if start == 3 else model), None
 
 

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
 from reasonprune.api.admission import Admission
+from reasonprune.api.context import PrunerService, prune_request
 from reasonprune.api.request import FIELD, RACED_ROUTES, Prepared, prepare, refuse_elsewhere
 from reasonprune.api.response import StreamRewriter, complete
 from reasonprune.context import current_request
@@ -35,11 +36,13 @@ class Edge:
         settings: Settings,
         served: Callable[[Any], Collection[str]],
         admission: Admission | None = None,
+        pruner: PrunerService | None = None,
     ) -> None:
         self._app = app
         self._settings = settings
         self._served = served
         self._admission = admission or Admission(settings.server.max_live_traces)
+        self._pruner = pruner or PrunerService(settings.server.pruner)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
@@ -64,6 +67,7 @@ class Edge:
                 return
             prepared.context.account.started_at = began
             prepared.context.account.overhead_ms = (time.perf_counter() - began) * 1000
+            prepared = await prune_request(self._pruner, path, prepared)
             await self._serve(prepared, scope, receive, send)
 
     def _prepare(self, path: str, body: bytes, scope: Scope) -> Prepared | None:
@@ -105,7 +109,8 @@ class _Writer:
     def __init__(self, send: Send, prepared: Prepared, keep_alive_s: float) -> None:
         self._send = send
         self._account = prepared.context.account
-        self._planned = "parallel" if prepared.context.options.parallel else "none"
+        planned = [*self._account.applied, *(["parallel"] if prepared.context.options.parallel else [])]
+        self._planned = ",".join(planned) or "none"
         self._keep_alive_s = keep_alive_s
         self._start: Message | None = None
         self._whole = bytearray()

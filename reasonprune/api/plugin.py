@@ -16,7 +16,9 @@ from typing import Any
 import vllm
 
 from reasonprune.api.admission import Admission
+from reasonprune.api.context import PrunerService
 from reasonprune.api.edge import Edge
+from reasonprune.api.routes import router
 from reasonprune.engine.vllm import RaceClient
 from reasonprune.metrics import METRICS
 from reasonprune.serve import CONFIG_VARIABLE
@@ -40,7 +42,9 @@ class EndpointPlugin:
         settings = load(Path(config) if config else None, os.environ, {})
         admission = Admission(settings.server.max_live_traces)
         METRICS.live_traces.set_function(lambda: admission.live)
-        app.add_middleware(Edge, settings=settings, served=served_models, admission=admission)
+        pruner = PrunerService(settings.server.pruner)
+        app.include_router(router(pruner))
+        app.add_middleware(Edge, settings=settings, served=served_models, admission=admission, pruner=pruner)
 
     async def init_state(self, engine_client: Any, state: Any, args: Namespace) -> None:
         """Puts our client in the place of the engine's in every serving class that generates."""

@@ -12,7 +12,8 @@ from reasonprune.options import Settings
 from reasonprune.settings import resolve
 
 FIELD = "reasonprune"
-RACED_ROUTES = ("/v1/chat/completions", "/v1/completions")
+CHAT_ROUTE = "/v1/chat/completions"
+RACED_ROUTES = (CHAT_ROUTE, "/v1/completions")
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def prepare(body: dict[str, Any], settings: Settings, served: Collection[str]) -
     """
     base, preset = _split_model(body.get("model"), served)
     asked = FIELD in body
-    if not asked and preset is None and settings.effort in (None, "off") and settings.parallel is None:
+    if not asked and preset is None and settings.effort in (None, "off") and not _by_default(settings):
         return None
     options = resolve(settings, preset, body.get(FIELD))
     context = RequestContext(options)
@@ -45,6 +46,11 @@ def prepare(body: dict[str, Any], settings: Settings, served: Collection[str]) -
     if preset is not None:
         rest["model"] = base
     return Prepared(rest, context)
+
+
+def _by_default(settings: Settings) -> bool:
+    """Whether the server does something of ours for requests that do not ask."""
+    return settings.parallel is not None or settings.context is not None
 
 
 def refuse_elsewhere(path: str) -> RequestError:
