@@ -19,7 +19,7 @@ from reasonprune.parallel.driver import Outcome, Trace
 from reasonprune.selfeval.score import SelfEvalBooks, SelfScore
 
 # Of the table in the documentation: does the technique leave the distribution of answers as it is?
-LOSSLESS = {"history": False, "parallel": False, "depth": False}
+LOSSLESS = {"context": False, "history": False, "parallel": False, "depth": False}
 AVOIDED_METHOD = "traces stopped or never started, had each run to the mean length of this request's finished traces"
 
 
@@ -38,6 +38,7 @@ class Account:
     parallel: dict[str, Any] | None = None
     depth: dict[str, Any] | None = None
     history: dict[str, Any] | None = None
+    context: dict[str, Any] | None = None
 
     @contextmanager
     def overhead(self) -> Iterator[None]:

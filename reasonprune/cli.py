@@ -17,6 +17,7 @@ from reasonprune.cot.cli import mount as mount_cot
 from reasonprune.depth.cli import bench_depth_command, depth_app, train_router_command
 from reasonprune.errors import ReasonpruneError
 from reasonprune.graph.commands import bench_graph_command, kg_app
+from reasonprune.pruner import cli as pruner_cli
 from reasonprune.terminal import progress_bar
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -32,6 +33,7 @@ bench_app.add_typer(bench_commands)
 train_app.add_typer(train_commands)
 app.add_typer(kg_app, name="kg")
 bench_app.command("graph")(bench_graph_command)
+pruner_cli.mount(app, bench_app, train_app)
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 Temperature = Annotated[float | None, typer.Option(help="unset: the model's own, else 0.8")]

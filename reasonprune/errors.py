@@ -9,6 +9,7 @@ ReasonpruneError                    500
 +-- ModelError                      -     a model cannot be found, fetched or used (start-up and command line)
 +-- PoolError                       -     a file of recorded traces cannot be used (command line)
 +-- GraphError                      502   a knowledge graph cannot be read, or its endpoint failed
++-- DataError                       -     a file of questions, contexts or labels cannot be used (command line)
 +-- EngineError                     500   the engine failed; there is nothing to fall back to
 """
 
@@ -89,6 +90,12 @@ class GraphError(ReasonpruneError):
     status = 502
     type = "BadGatewayError"
     code = "graph_error"
+
+
+class DataError(ReasonpruneError):
+    """A file of questions, contexts or labels cannot be read, or is not in a shape that is known."""
+
+    code = "data_error"
 
 
 class EngineError(ReasonpruneError):

@@ -21,6 +21,7 @@ class Metrics:
             "Time added to a request by reasonprune itself",
             buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5),
         )
+        self.context = Counter("reasonprune_context_characters", "Characters of contexts that were pruned", ["what"])
         self.live_traces = Gauge("reasonprune_live_traces", "Traces admitted for the requests now in flight")
 
     def record(self, account: Account) -> None:

@@ -324,8 +324,24 @@ class StoreOptions(Section):
         return self
 
 
+class ContextOptions(Section):
+    """Removes sentences of tool results and documents that do not help to answer (Provence, arXiv 2501.16214)."""
+
+    threshold: float | None = Field(
+        None, ge=0, le=1, description="remove sentences whose probability is not above this; unset: the pruner's own"
+    )
+    from_characters: int = Field(300, ge=0, description="shorter texts stay as they are")
+    user_text: bool = Field(True, description="also long contexts that stand in the user's message itself")
+    title: bool = Field(True, description="a document's first sentence stays if any other does")
+
+
 # What a request may ask for beside parallel traces, each in its own section.
-TECHNIQUES: dict[str, type[Section]] = {"graph": GraphOptions, "history": HistoryOptions, "depth": DepthOptions}
+TECHNIQUES: dict[str, type[Section]] = {
+    "graph": GraphOptions,
+    "context": ContextOptions,
+    "history": HistoryOptions,
+    "depth": DepthOptions,
+}
 
 
 class Options(Section):
@@ -336,6 +352,7 @@ class Options(Section):
     depth: DepthOptions | None = Field(None, description="layers that are run; lossy")
     history: HistoryOptions | None = Field(None, description="shorten the reasoning that earlier turns kept")
     graph: GraphOptions | None = Field(None, description="evidence from a knowledge graph; `store` names it")
+    context: ContextOptions | None = Field(None, description="prunes contexts before they are read; `{}` for defaults")
 
 
 class ServerOptions(Section):
@@ -352,6 +369,7 @@ class ServerOptions(Section):
     )
     depth_bank: str | None = Field(None, description="file of named layer programs, from `reasonprune depth search`")
     depth_router: str | None = Field(None, description="file of the router for `auto`, from `reasonprune train router`")
+    pruner: str | None = Field(None, description="folder or hub id of a context pruner; unset: the one that ships")
 
 
 class Settings(Options):

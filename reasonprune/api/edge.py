@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
 from reasonprune.api.admission import Admission
+from reasonprune.api.context import PrunerService, prune_request
 from reasonprune.api.history import shorten_history
 from reasonprune.api.request import FIELD, RACED_ROUTES, Prepared, prepare, refuse_elsewhere
 from reasonprune.api.response import StreamRewriter, complete
@@ -38,12 +39,14 @@ class Edge:
         served: Callable[[Any], Collection[str]],
         admission: Admission | None = None,
         programs: Callable[[Any], Programs | None] = lambda app: None,
+        pruner: PrunerService | None = None,
     ) -> None:
         self._app = app
         self._settings = settings
         self._served = served
         self._programs = programs
         self._admission = admission or Admission(settings.server.max_live_traces)
+        self._pruner = pruner or PrunerService(settings.server.pruner)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
@@ -68,6 +71,7 @@ class Edge:
                 return
             prepared.context.account.started_at = began
             prepared.context.account.overhead_ms = (time.perf_counter() - began) * 1000
+            prepared = await prune_request(self._pruner, path, prepared)
             prepared = await shorten_history(prepared, scope["app"])
             await self._serve(prepared, scope, receive, send)
 

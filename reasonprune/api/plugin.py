@@ -17,7 +17,9 @@ import vllm
 
 from reasonprune.api.admission import Admission
 from reasonprune.api.compress import attach as attach_compress
+from reasonprune.api.context import PrunerService
 from reasonprune.api.edge import Edge
+from reasonprune.api.routes import router
 from reasonprune.cot.history import History
 from reasonprune.depth.choice import Programs
 from reasonprune.depth.support import support_of
@@ -46,8 +48,17 @@ class EndpointPlugin:
         admission = Admission(settings.server.max_live_traces)
         METRICS.live_traces.set_function(lambda: admission.live)
         app.state.reasonprune_settings = settings
+        pruner = PrunerService(settings.server.pruner)
+        app.include_router(router(pruner))
         attach_compress(app, served_models)
-        app.add_middleware(Edge, settings=settings, served=served_models, admission=admission, programs=programs_of)
+        app.add_middleware(
+            Edge,
+            settings=settings,
+            served=served_models,
+            admission=admission,
+            programs=programs_of,
+            pruner=pruner,
+        )
 
     async def init_state(self, engine_client: Any, state: Any, args: Namespace) -> None:
         """Puts our client in the place of the engine's in every serving class that generates."""

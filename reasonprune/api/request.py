@@ -13,7 +13,8 @@ from reasonprune.options import TECHNIQUES, Settings
 from reasonprune.settings import resolve
 
 FIELD = "reasonprune"
-RACED_ROUTES = ("/v1/chat/completions", "/v1/completions")
+CHAT_ROUTE = "/v1/chat/completions"
+RACED_ROUTES = (CHAT_ROUTE, "/v1/completions")
 
 
 @dataclass(frozen=True)

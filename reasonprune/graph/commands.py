@@ -113,7 +113,7 @@ def bench_graph_command(
     """Questions over a knowledge graph: hits, recall, paths, calls of a model, seconds."""
     from reasonprune.bench.graph import GraphConfig, bench_graph
     from reasonprune.bench.provenance import provenance, write
-    from reasonprune.cli import progress_bar
+    from reasonprune.terminal import progress_bar
 
     name = model if llm == "engine" else None
     config = GraphConfig(form, name, linking, max_paths=max_paths, depth=depth)

@@ -1,0 +1,1 @@
+"""Provence: removes the sentences of a context that do not help to answer the question."""

@@ -1,0 +1,82 @@
+"""From token probabilities to the units that stay: pure decisions, in the three roundings that were published."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from reasonprune.pruner.sentences import Unit
+
+Rounding = Literal["mean", "votes", "majority"]
+"""How a sentence's value comes from the keep probabilities of its tokens, before it is compared with the threshold T:
+
+`mean`: their mean (OpenProvence; the default). `votes`: the share of tokens above one half (Provence's released code).
+`majority`: 1 where more than half of its tokens are above T, else 0 (Provence's paper).
+"""
+
+
+def value_of(probabilities: Sequence[float], rounding: Rounding, threshold: float) -> float:
+    """The value of a sentence, 0 to 1; 0 for one without tokens, which is white space."""
+    if not probabilities:
+        return 0.0
+    if rounding == "mean":
+        return sum(probabilities) / len(probabilities)
+    if rounding == "votes":
+        return sum(p > 0.5 for p in probabilities) / len(probabilities)
+    return float(sum(p > threshold for p in probabilities) > len(probabilities) / 2)
+
+
+def kept(values: Sequence[float], threshold: float, units: Sequence[Unit], title: int | None = None) -> list[bool]:
+    """Which units stay: those above the threshold, and what they bring along.
+
+    A kept table row brings its header; `title` is the index of a unit that stays as soon as any other does.
+    """
+    keep = [value > threshold for value in values]
+    if title is not None and any(keep):
+        keep[title] = True
+    for i, unit in enumerate(units):
+        if keep[i]:
+            for head in unit.heads:
+                keep[head] = True
+    return keep
+
+
+def spans_of(units: Sequence[Unit], keep: Sequence[bool]) -> list[tuple[int, int]]:
+    """Stretches of kept units as (start, end) in characters; neighbours are one stretch."""
+    spans: list[tuple[int, int]] = []
+    for unit, stays in zip(units, keep, strict=True):
+        if not stays:
+            continue
+        if spans and spans[-1][1] == unit.start:
+            spans[-1] = (spans[-1][0], unit.end)
+        else:
+            spans.append((unit.start, unit.end))
+    return spans
+
+
+def joined(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    """The stretches as one text: each an exact substring but for white space at its ends.
+
+    Between two of them stands what white space the gap had: a blank line, a line break, a space, or nothing (as
+    between Chinese sentences). What begins or ends the text keeps the white space it had there.
+    """
+    if not spans:
+        return ""
+    parts = []
+    for i, (start, end) in enumerate(spans):
+        piece = text[start:end]
+        if i + 1 == len(spans):
+            parts.append(piece if end == len(text) else piece.rstrip())
+            break
+        stripped = piece.rstrip()
+        parts.append(stripped + _separator(text[start + len(stripped) : spans[i + 1][0]]))
+    return "".join(parts)
+
+
+def _separator(gap: str) -> str:
+    lines = [line.strip() for line in gap.split("\n")]
+    if len(lines) > 2 and "" in lines[1:-1]:
+        return "\n\n"
+    if len(lines) > 1:
+        return "\n"
+    return " " if any(map(str.isspace, gap)) else ""
