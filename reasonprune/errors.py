@@ -7,6 +7,7 @@ ReasonpruneError                    500
 +-- OverloadedError                 429   come back later
 +-- ModelError                      -     a model cannot be found, fetched or used (start-up and command line)
 +-- PoolError                       -     a file of recorded traces cannot be used (command line)
++-- DatastoreError                  -     a datastore of drafts cannot be read or written (start-up and command line)
 +-- EngineError                     500   the engine failed; there is nothing to fall back to
 """
 
@@ -73,6 +74,12 @@ class PoolError(ReasonpruneError):
     """A file of recorded traces is malformed, or lacks what a policy needs."""
 
     code = "pool_error"
+
+
+class DatastoreError(ReasonpruneError):
+    """A datastore of drafts is missing, damaged, another tokenizer's, or cannot be written."""
+
+    code = "datastore_error"
 
 
 class EngineError(ReasonpruneError):

@@ -13,8 +13,10 @@ import torch
 from vllm.v1.worker.cpu_model_runner import CPUModelRunner as VllmCPUModelRunner
 from vllm.v1.worker.cpu_worker import CPUWorker as VllmCPUWorker
 
+from reasonprune.speculative.runner import SpeculativeRunner, SpeculativeWorker
 
-class CPUModelRunner(VllmCPUModelRunner):  # type: ignore[misc]
+
+class CPUModelRunner(SpeculativeRunner, VllmCPUModelRunner):  # type: ignore[misc]
     """Rewinds by seeding anew: before the first token is kept, that is where the generator stood."""
 
     def _bookkeeping_sync(self, *args: Any, **kwargs: Any) -> Any:
@@ -33,7 +35,7 @@ class CPUModelRunner(VllmCPUModelRunner):  # type: ignore[misc]
                 batch.generators[row] = generator
 
 
-class CPUWorker(VllmCPUWorker):  # type: ignore[misc]
+class CPUWorker(SpeculativeWorker, VllmCPUWorker):  # type: ignore[misc]
     """Set by `reasonprune serve` on CPU; `--worker-cls reasonprune.engine.worker.CPUWorker` for plain vLLM."""
 
     def init_device(self) -> None:
