@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,6 +91,18 @@ class Acceptance:
             if position < accepted:
                 self.accepted[draft.source.label] += 1
                 self.accepted_at[position] += 1
+
+    @classmethod
+    def of(cls, counts: Mapping[str, Any]) -> Acceptance:
+        """The inverse of `as_json`."""
+        return cls(
+            counts["steps"],
+            counts["tokens"],
+            Counter(counts["drafted"]),
+            Counter(counts["accepted"]),
+            list(counts["drafted_at"]),
+            list(counts["accepted_at"]),
+        )
 
     def merge(self, other: Acceptance) -> None:
         """Add the counts of `other`."""

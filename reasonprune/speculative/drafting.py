@@ -7,6 +7,7 @@ accepted shows in the rows of the next step, by which estimates are corrected an
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -30,7 +31,7 @@ from reasonprune.speculative.fusion import (
 from reasonprune.speculative.matching import LONGEST, continuations
 from reasonprune.speculative.recent import Growth, Recent
 from reasonprune.speculative.tree import Source
-from reasonprune.speculative.wish import Wish
+from reasonprune.speculative.wish import Method, Wish
 
 Tokens = NDArray[np.int32]
 Ngram = Callable[[Tokens, int], list[int]]
@@ -67,6 +68,7 @@ class _State:
     expected: float = 0.0
     accepted: float = 0.0
     acceptance: Acceptance = field(default_factory=Acceptance)
+    method: Method = "rasd"
 
     @property
     def trust(self) -> float:
@@ -88,7 +90,8 @@ class Drafter:
         self.totals = Acceptance()
         self.cost = StepCost()
         self.calibration = Calibration()
-        self.recent = Recent()
+        # By method, so that methods compared on one engine do not draft from each other's answers to one prompt.
+        self._recent: defaultdict[Method, Recent] = defaultdict(Recent)
         self.store = store
         self.growth = growth
         self._ngram = ngram
@@ -123,26 +126,26 @@ class Drafter:
             most = min(self.longest, row.room, row.wish.tokens or self.longest)
             if most < 1 or row.wish.method == "off":
                 continue
-            if row.wish.method != "rasd":
+            if row.wish.method not in ("rasd", "retrieval"):
                 chains[place] = self._by_rule(row, most)
-            elif not resting and (not i or time.perf_counter() < deadline):
+            elif not resting and (not weighed or time.perf_counter() < deadline):
                 chains[place] = self._candidate(row, states[place], most)
                 weighed.append(place)
         self._limit(chains, weighed, len(rows), resting)
         for row, state, chain in zip(rows, states, chains, strict=True):
-            state.chain, state.length = chain, len(row.tokens)
+            state.chain, state.length, state.method = chain, len(row.tokens), row.wish.method
             state.tail = tuple(row.tokens[-TAIL:].tolist())
         return [[draft.token for draft in chain] for chain in chains]
 
     def finish(self, key: Hashable, output: Tokens) -> None:
         """A request has ended; its output becomes a source of drafts. Its counts stay for a while."""
-        if (state := self._states.pop(key, None)) is not None:
+        state = self._states.pop(key, None)
+        if state is not None:
             self._ended[key] = state.acceptance
             while len(self._ended) > ENDED:
                 del self._ended[next(iter(self._ended))]
-        if len(output) > 1:
-            self.recent.add(output)
-            if self.growth is not None:
+            self._recent[state.method].add(output)
+            if self.growth is not None and state.method == "rasd":
                 self.growth.add(output.tolist())
 
     def take(self, belongs: Callable[[Hashable], bool]) -> Acceptance:
@@ -186,16 +189,18 @@ class Drafter:
         def estimate(source: Source, matched: int, share: float) -> float:
             return min(0.99, trust * self.calibration.estimate(source, matched, share))
 
-        retrieved = retrieval_tree(self._retrieved(row.tokens, most), estimate)
-        if row.first is not None:
+        retrieved = retrieval_tree(self._retrieved(row, most), estimate)
+        if row.first is not None and row.wish.drafts:
             retrieved = reweigh(retrieved, row.first)
-        tree = within(fuse(draft_tree(row.drafted[:most], estimate), retrieved), NODES)
+        drafted = row.drafted[:most] if row.wish.drafts else ()
+        tree = within(fuse(draft_tree(drafted, estimate), retrieved), NODES)
         return chain_of(tree, best_chain(tree, most))
 
-    def _retrieved(self, context: Tokens, length: int) -> list[Continuation]:
+    def _retrieved(self, row: Row, length: int) -> list[Continuation]:
+        context = row.tokens
         found = continuations(context, context, length, OCCURRENCES, Source.REQUEST)
         tail = context[-LONGEST:]
-        sources = [found, self.recent.continuations(tail, length, OCCURRENCES)]
+        sources = [found, self._recent[row.wish.method].continuations(tail, length, OCCURRENCES)]
         if self.store is not None:
             sources.append(self.store.continuations(tail.tolist(), length, OCCURRENCES))
         longest = max((source[0].matched for source in sources if source), default=0)
@@ -208,7 +213,7 @@ class Drafter:
     def _by_rule(self, row: Row, most: int) -> list[DraftToken]:
         """Other rules, without our estimates and our controller, to compare with."""
         if row.wish.method == "suffix":
-            return suffix_chain(row.tokens, self.recent.tokens, recents.SEPARATOR, most)
+            return suffix_chain(row.tokens, self._recent[row.wish.method].tokens, recents.SEPARATOR, most)
         drafted = row.drafted
         if row.wish.method == "ngram" and self._ngram is not None:
             drafted = self._ngram(row.tokens, most)

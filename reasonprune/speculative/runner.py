@@ -78,7 +78,8 @@ class SpeculativeRunner:
     ) -> tuple[Sequence[Sequence[int]], Sequence[Mapping[int, float]] | None]:
         """What the configured drafter proposes by row, and its first distribution where it is a model."""
         drafter = self.drafter  # type: ignore[attr-defined]
-        if isinstance(drafter, RetrievalProposer):
+        requests = (self.requests[name] for name in self.input_batch.req_ids)  # type: ignore[attr-defined]
+        if isinstance(drafter, RetrievalProposer) or not any(_wish(request).drafts for request in requests):
             return [], None
         with first_logits(getattr(drafter, "model", None)) as captured:
             drafted = super().propose_draft_token_ids(scheduler_output, sampled_token_ids, *args, **kwargs)  # type: ignore[misc]
@@ -111,20 +112,23 @@ class SpeculativeRunner:
             tokens: Tokens = batch.token_ids_cpu[place, :length]
             if not entered:
                 tokens = np.concatenate([tokens, np.asarray(new, tokens.dtype)])
-            request = runner.requests[name]
-            params = request.sampling_params
             rows.append(
                 Row(
                     name,
                     tokens,
                     runner.max_model_len - len(tokens) - 1,
-                    Wish.of(params.extra_args if params is not None else None),
+                    _wish(runner.requests[name]),
                     drafted[place] if drafted else (),
                     first[place] if first else None,
                 )
             )
             places.append(place)
         return rows, places
+
+
+def _wish(request: Any) -> Wish:
+    params = request.sampling_params
+    return Wish.of(params.extra_args if params is not None else None)
 
 
 class SpeculativeWorker:

@@ -7,15 +7,23 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 KEY = "reasonprune_speculative"
-Method = Literal["rasd", "off", "ngram", "suffix", "draft"]
+Method = Literal["rasd", "off", "draft", "retrieval", "ngram", "suffix"]
 
 
 @dataclass(frozen=True)
 class Wish:
-    """`method`: `off` drafts nothing; `draft`, `ngram` and `suffix` are there to compare with. `tokens`: at most."""
+    """`method`: `off` drafts nothing, `draft` and `retrieval` use one half of RASD each; `ngram` and `suffix` are peers.
+
+    `tokens`: most tokens of a draft. All but `rasd` are there to compare with.
+    """
 
     method: Method = "rasd"
     tokens: int | None = None
+
+    @property
+    def drafts(self) -> bool:
+        """Whether the configured drafter is needed."""
+        return self.method in ("rasd", "draft")
 
     def as_argument(self) -> dict[str, Any]:
         return {"method": self.method, "tokens": self.tokens}
