@@ -16,7 +16,7 @@ from reasonprune.judges.books import JudgeBooks
 from reasonprune.parallel.driver import Outcome, Trace
 
 # Of the table in the documentation: does the technique leave the distribution of answers as it is?
-LOSSLESS = {"parallel": False}
+LOSSLESS = {"parallel": False, "speculative": True}
 AVOIDED_METHOD = "traces stopped or never started, had each run to the mean length of this request's finished traces"
 
 
@@ -33,6 +33,7 @@ class Account:
     notes: dict[str, str] = field(default_factory=dict)
     not_applied: list[dict[str, str]] = field(default_factory=list)
     parallel: dict[str, Any] | None = None
+    speculative: dict[str, Any] | None = None
 
     @contextmanager
     def overhead(self) -> Iterator[None]:
@@ -49,7 +50,8 @@ class Account:
 
     @property
     def applied(self) -> list[str]:
-        return ["parallel"] if self.parallel is not None and self.parallel["policy_failure"] is None else []
+        raced = self.parallel is not None and self.parallel["policy_failure"] is None
+        return [*(["parallel"] if raced else []), *(["speculative"] if self.speculative is not None else [])]
 
     def record_parallel(self, policy: str, n: int, outcome: Outcome, tokens: dict[int, int], probe_tokens: int) -> None:
         """`tokens`: generated tokens by trace, those of stopped traces included."""
@@ -94,6 +96,10 @@ class Account:
         if books.failure is not None:
             self.skip("parallel.judge", f"{books.failure}; the policy went on by finished traces alone")
 
+    def record_speculation(self, counts: dict[str, Any]) -> None:
+        """`counts`: `Acceptance.as_json` of all of the request's traces."""
+        self.speculative = {"lossless": LOSSLESS["speculative"], **counts}
+
     def as_json(self) -> dict[str, Any]:
         return {
             "applied": self.applied,
@@ -105,6 +111,7 @@ class Account:
             },
             **({"notes": self.notes} if self.notes else {}),
             **({"parallel": self.parallel} if self.parallel is not None else {}),
+            **({"speculative": self.speculative} if self.speculative is not None else {}),
         }
 
 

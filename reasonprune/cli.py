@@ -14,12 +14,14 @@ from rich.table import Table
 
 from reasonprune import __version__
 from reasonprune.errors import ReasonpruneError
+from reasonprune.speculative.cli import datastore_app
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 bench_app = typer.Typer(no_args_is_help=True, help="Offline runs; every result is written with its provenance.")
 train_app = typer.Typer(no_args_is_help=True, help="Train what ships with reasonprune.")
 app.add_typer(bench_app, name="bench")
 app.add_typer(train_app, name="train")
+app.add_typer(datastore_app, name="datastore")
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 Temperature = Annotated[float | None, typer.Option(help="unset: the model's own, else 0.8")]
@@ -197,9 +199,7 @@ def bench_speculative_command(
     from reasonprune.bench.speculative import SpeculativeConfig, bench_speculative, methods_of
 
     chosen = methods_of(methods, draft_model)
-    config = SpeculativeConfig(
-        model, chosen, dtype, max_tokens, draft_tokens, concurrency, datastore, draft_model
-    )
+    config = SpeculativeConfig(model, chosen, dtype, max_tokens, draft_tokens, concurrency, datastore, draft_model)
     with progress_bar() as progress:
         task = progress.add_task("speculative", total=None)
         result = bench_speculative(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from reasonprune.options import POLICY_OPTIONS, Options, PolicyOptions, ServerOptions, Settings
+from reasonprune.options import POLICY_OPTIONS, Options, PolicyOptions, ServerOptions, Settings, SpeculativeOptions
 
 
 def _rows(model: type[BaseModel], prefix: str, skip: type[BaseModel] | None = None, note: str = "") -> Iterator[str]:
@@ -24,6 +24,7 @@ def settings_table() -> str:
     rows += _rows(PolicyOptions, "parallel.")
     for policy, options in POLICY_OPTIONS.items():
         rows += _rows(options, "parallel.", PolicyOptions, f" ({policy})")
+    rows += _rows(SpeculativeOptions, "speculative.")
     rows += _rows(Settings, "", Options)
     rows += _rows(ServerOptions, "server.")
     return "\n".join(rows) + "\n"

@@ -201,11 +201,28 @@ POLICY_OPTIONS: dict[str, type[PolicyOptions]] = {
 }
 
 
+class SpeculativeOptions(Section):
+    """Drafts from retrieval, fused with the drafter's and verified, so lossless (RASD, arXiv 2503.03434)."""
+
+    enabled: bool = Field(True, description="draft for this request, on a server that runs speculation")
+    tokens: int | None = Field(
+        None, ge=1, le=64, description="most tokens of a draft; unset: the server's `num_speculative_tokens`"
+    )
+
+
 class Options(Section):
     """The request field `reasonprune`; also a preset, and the server's defaults."""
 
     effort: Effort | None = Field(None, description="one dial for all techniques; replaces all lower-ranking settings")
     parallel: ParallelOptions | None = Field(None, description="parallel traces; `policy` names the rule")
+    speculative: SpeculativeOptions | None = Field(None, description="drafts for one request; lossless")
+
+    @property
+    def planned(self) -> str:
+        """What was asked for, as a header says it before anything was done."""
+        drafting = self.speculative is not None and self.speculative.enabled
+        asked = (("parallel", self.parallel is not None), ("speculative", drafting))
+        return ",".join(name for name, wanted in asked if wanted) or "none"
 
 
 class ServerOptions(Section):
@@ -213,6 +230,11 @@ class ServerOptions(Section):
 
     max_n: int = Field(64, ge=1, description="largest `parallel.n` a request may ask for")
     max_live_traces: int = Field(1024, ge=1, description="traces of all parallel requests together; 429 beyond")
+    datastore: str | None = Field(None, description="folder of a datastore of drafts (`reasonprune datastore build`)")
+    datastore_grows: bool = Field(False, description="add finished responses to the datastore, within its bound")
+    draft_tokens: int | None = Field(
+        None, ge=1, le=64, description="run speculation with drafts of up to so many tokens, without a draft model"
+    )
     keep_alive_s: float = Field(10.0, gt=0, description="seconds between comment lines while traces compete")
 
 

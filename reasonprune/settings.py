@@ -24,6 +24,7 @@ from reasonprune.options import (
     Options,
     ServerOptions,
     Settings,
+    SpeculativeOptions,
 )
 
 ENV_PREFIX = "REASONPRUNE__"
@@ -76,7 +77,7 @@ def _another_policy(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> bool:
 
 def explicit(options: Options) -> dict[str, Any]:
     """What was set in `options`, as `overlay` takes it."""
-    return options.model_dump(exclude_unset=True, include={"effort", "parallel"})
+    return options.model_dump(exclude_unset=True, include={"effort", "parallel", "speculative"})
 
 
 def resolve(settings: Settings, preset: str | None = None, body: Any = None) -> Options:
@@ -157,6 +158,8 @@ def _section(model: type[BaseModel], parts: list[str]) -> tuple[type[BaseModel],
         return POLICY_OPTIONS[policy], policy
     if parts[1:2] == ["server"]:
         return ServerOptions, None
+    if parts[start : start + 1] == ["speculative"] and len(parts) > start + 1:
+        return SpeculativeOptions, None
     return (Options if start == 3 else model), None
 
 

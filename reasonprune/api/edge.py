@@ -105,7 +105,7 @@ class _Writer:
     def __init__(self, send: Send, prepared: Prepared, keep_alive_s: float) -> None:
         self._send = send
         self._account = prepared.context.account
-        self._planned = "parallel" if prepared.context.options.parallel else "none"
+        self._planned = prepared.context.options.planned
         self._keep_alive_s = keep_alive_s
         self._start: Message | None = None
         self._whole = bytearray()

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from argparse import Namespace
@@ -17,10 +18,11 @@ import vllm
 
 from reasonprune.api.admission import Admission
 from reasonprune.api.edge import Edge
-from reasonprune.engine.vllm import RaceClient
+from reasonprune.engine.vllm import RaceClient, no_speculation
 from reasonprune.metrics import METRICS
 from reasonprune.serve import CONFIG_VARIABLE
 from reasonprune.settings import load
+from reasonprune.speculative.metrics import watch
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +49,8 @@ class EndpointPlugin:
         if engine_client is None:
             return
         client = RaceClient(engine_client)
+        if no_speculation(engine_client.vllm_config) is None:
+            state.reasonprune_watch = asyncio.create_task(watch(engine_client))
         for serving in vars(state)["_state"].values():
             if getattr(serving, "engine_client", None) is engine_client:
                 serving.engine_client = client

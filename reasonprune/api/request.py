@@ -31,7 +31,7 @@ def prepare(body: dict[str, Any], settings: Settings, served: Collection[str]) -
     """
     base, preset = _split_model(body.get("model"), served)
     asked = FIELD in body
-    if not asked and preset is None and settings.effort in (None, "off") and settings.parallel is None:
+    if not asked and preset is None and settings.effort in (None, "off") and not _sets(settings):
         return None
     options = resolve(settings, preset, body.get(FIELD))
     context = RequestContext(options)
@@ -45,6 +45,10 @@ def prepare(body: dict[str, Any], settings: Settings, served: Collection[str]) -
     if preset is not None:
         rest["model"] = base
     return Prepared(rest, context)
+
+
+def _sets(settings: Settings) -> bool:
+    return settings.parallel is not None or settings.speculative is not None
 
 
 def refuse_elsewhere(path: str) -> RequestError:

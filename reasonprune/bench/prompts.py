@@ -12,7 +12,7 @@ from reasonprune.bench.dataset import QUESTION_KEYS
 from reasonprune.errors import PoolError
 
 # Spec-Bench's first task is MT-Bench, whose rows name its eight subjects.
-MULTI_TURN = "writing roleplay reasoning math coding extraction stem humanities".split()
+MULTI_TURN = ["writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities"]
 TASKS = dict.fromkeys(MULTI_TURN, "multi-turn") | {"math_reasoning": "maths", "summarization": "summarisation"}
 
 

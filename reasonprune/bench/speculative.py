@@ -190,7 +190,7 @@ class _Runs:
             await self._generate(prompts, "base", f"cache-{number}-{turn}", max_tokens=1)
             outputs: dict[str, list[list[int]]] = {}
             for name in order:
-                label = f"{name}-{number}-{turn}-"
+                label = f"{name}-{number}-{turn}"
                 outputs[name], seconds = await self._generate(prompts, name, label)
                 (counts,) = await self._engine.collective_rpc("take_acceptance", args=(label,))
                 for tally in tallies:
@@ -226,7 +226,7 @@ class _Runs:
         )
 
         async def one(index: int, prompt: dict[str, Any]) -> list[int]:
-            async for output in self._engine.generate(prompt, params.clone(), f"{label}{index}"):
+            async for output in self._engine.generate(prompt, params.clone(), f"{label}-{index}"):
                 ids = list(output.outputs[0].token_ids)
             return ids
 

@@ -48,8 +48,9 @@ def _greedy(tree: TokenTree) -> list[int]:
         parent = tree.parents[node]
         if parent not in likeliest or tree.chances[node] > tree.chances[likeliest[parent]]:
             likeliest[parent] = node
-    nodes, node = list[int](), likeliest.get(ROOT)
-    while node is not None and tree.reaches[node] >= LEAST_PROBABILITY:
+    nodes: list[int] = []
+    node = likeliest.get(ROOT, ROOT)
+    while node != ROOT and tree.reaches[node] >= LEAST_PROBABILITY:
         nodes.append(node)
-        node = likeliest.get(node)
+        node = likeliest.get(node, ROOT)
     return nodes

@@ -52,9 +52,7 @@ def allocate(reaches: Sequence[Sequence[float]], cost: StepCost) -> list[int]:
     The k likeliest drafts of the whole batch are taken, for the k that gives the most expected tokens per second.
     """
     rows = len(reaches)
-    offers = sorted(
-        ((reach, row) for row, chain in enumerate(reaches) for reach in chain), key=lambda offer: -offer[0]
-    )
+    offers = sorted(((reach, row) for row, chain in enumerate(reaches) for reach in chain), key=lambda offer: -offer[0])
     best, best_rate, expected = 0, rows / cost.seconds(rows) if rows else 0.0, float(rows)
     for count, (reach, _) in enumerate(offers, 1):
         expected += reach

@@ -12,7 +12,7 @@ import errno
 import fcntl
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +81,11 @@ class Datastore:
     def size(self) -> int:
         """Bytes on disk, of all segments."""
         return sum(segment.size for segment in self.manifest.segments)
+
+    @property
+    def open_segments(self) -> Mapping[str, Segment]:
+        """By file name, the oldest first."""
+        return self._open
 
     def refresh(self) -> bool:
         """Take up what other processes wrote; whether there was anything. Costs one `stat` where there was not."""
@@ -212,7 +217,7 @@ def _batches(documents: Iterable[Sequence[int]], vocabulary: int, limit: int) ->
     held = 0
     for document in documents:
         ids = np.asarray(document, dtype=np.int64)
-        if len(ids) and not (0 <= ids.min() and ids.max() < min(vocabulary, SEPARATOR)):
+        if len(ids) and not (ids.min() >= 0 and ids.max() < min(vocabulary, SEPARATOR)):
             wrong = int(ids.max() if ids.max() >= vocabulary else ids.min())
             raise DatastoreError(f"The token id {wrong} is outside the vocabulary of {vocabulary:,} tokens.")
         for start in range(0, len(ids), limit):

@@ -131,15 +131,21 @@ def _wish(request: Any) -> Wish:
     return Wish.of(params.extra_args if params is not None else None)
 
 
+def outer_id(name: str) -> str:
+    """vLLM's engine calls the i-th sample of request R `i_R-<random>`, a single one `R-<random>`."""
+    index, underscore, rest = name.partition("_")
+    return rest if underscore and index.isdigit() else name
+
+
 class SpeculativeWorker:
     """What the frontend asks a worker by `collective_rpc`. Put before vLLM's worker in the bases of a class."""
 
     def take_acceptance(self, request_id: str) -> dict[str, Any] | None:
-        """Counts of all requests whose outer id begins with `request_id`, added up and forgotten; None without RASD."""
+        """Counts of a request and of those made for it, added up and forgotten; None without RASD."""
         rasd: Drafter | None = getattr(self.model_runner, "rasd", None)  # type: ignore[attr-defined]
         if rasd is None:
             return None
-        return rasd.take(lambda key: str(key).startswith(request_id)).as_json()
+        return rasd.take(lambda key: outer_id(str(key)).startswith(request_id + "-")).as_json()
 
     def acceptance(self) -> dict[str, Any] | None:
         """Counts of all requests since the start, None without RASD."""

@@ -93,9 +93,8 @@ def write_segment(folder: Path, name: str, documents: Sequence[Words]) -> Segmen
     try:
         with partial.open("wb") as file:
             for array in (words, order):
-                data = memoryview(array).cast("B")
-                digest.update(data)
-                file.write(data)
+                digest.update(array.data)
+                file.write(array.data)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(target)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -54,9 +54,7 @@ class TokenTree:
     def child(self, parent: int, token: int) -> int | None:
         return self._children.get((parent, token))
 
-    def add(
-        self, parent: int, token: int, chance: float, source: Source, matched: int = 0, share: float = 1.0
-    ) -> int:
+    def add(self, parent: int, token: int, chance: float, source: Source, matched: int = 0, share: float = 1.0) -> int:
         """The child of `parent` that holds `token`: a new one, or the one that is there, unchanged."""
         node = self._children.get((parent, token))
         if node is None:

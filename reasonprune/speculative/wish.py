@@ -12,9 +12,9 @@ Method = Literal["rasd", "off", "draft", "retrieval", "ngram", "suffix"]
 
 @dataclass(frozen=True)
 class Wish:
-    """`method`: `off` drafts nothing, `draft` and `retrieval` use one half of RASD each; `ngram` and `suffix` are peers.
+    """`method`: `off` drafts nothing; all others but `rasd` are there to compare with. `tokens`: most of a draft.
 
-    `tokens`: most tokens of a draft. All but `rasd` are there to compare with.
+    `draft` and `retrieval` use one half of RASD each; `ngram` and `suffix` are other rules.
     """
 
     method: Method = "rasd"

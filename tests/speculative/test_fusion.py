@@ -122,7 +122,9 @@ def test_a_budget_keeps_the_likeliest_nodes_as_a_tree(
     assert cut.paths() <= fused.paths()
     kept, dropped = cut.paths(), fused.paths() - cut.paths()
     reach = {fused.spelled(node): fused.reaches[node] for node in fused.nodes()}
-    assert min((reach[path] for path in kept), default=1.0) >= max((reach[path] for path in dropped), default=0.0) - 1e-12
+    assert (
+        min((reach[path] for path in kept), default=1.0) >= max((reach[path] for path in dropped), default=0.0) - 1e-12
+    )
 
 
 @given(draft_trees(), st.integers(0, 6))
