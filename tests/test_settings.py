@@ -179,9 +179,13 @@ def test_an_unknown_preset(presets, known):
         ),
         ({"parallel": {"policy": 3}}, "parallel.policy", ["is 3, not a policy", "self_consistency"]),
         ({"parallel": "consensus"}, "parallel", ["must be an object", '"consensus"']),
-        ({"paralel": {}}, "paralel", ["Did you mean 'parallel'?", "Keys of reasonprune: effort, parallel."]),
-        ({"consensus": {}}, "consensus", ["not known", "Keys of reasonprune: effort, parallel."]),
-        ({"xyz": 1}, "xyz", ["not known. Keys of reasonprune: effort, parallel."]),
+        (
+            {"paralel": {}},
+            "paralel",
+            ["Did you mean 'parallel'?", "Keys of reasonprune: effort, parallel, speculative."],
+        ),
+        ({"consensus": {}}, "consensus", ["not known", "Keys of reasonprune: effort, parallel, speculative."]),
+        ({"xyz": 1}, "xyz", ["not known. Keys of reasonprune: effort, parallel, speculative."]),
         ({"presets": {}}, "presets", ["not known"]),
         ({"effort": "max"}, "effort", ["'off', 'low', 'medium' or 'high'", '"max"']),
         ({"effort": ["low"]}, "effort", ["low"]),
@@ -208,7 +212,7 @@ def test_a_body_must_be_an_object(body):
 @pytest.mark.parametrize(
     ("wrong", "param", "words"),
     [
-        ({"server": {"max_m": 8}}, "server.max_m", ["Did you mean 'max_n'?", "Keys of settings.server: keep_alive_s,"]),
+        ({"server": {"max_m": 8}}, "server.max_m", ["Did you mean 'max_n'?", "Keys of settings.server: datastore,"]),
         ({"server": {"max_n": 0}}, "server.max_n", ["greater than or equal to 1"]),
         (
             {"presets": {"esc": {"efort": "low"}}},
@@ -217,6 +221,12 @@ def test_a_body_must_be_an_object(body):
         ),
         ({"presets": {"esc": {"parallel": {"m": 1}}}}, "presets.esc.parallel.m", ["Keys of the policy 'consensus'"]),
         ({"presets": {"a": 3}}, "presets.a", ["it is 3"]),
+        (
+            {"speculative": {"token": 3}},
+            "speculative.token",
+            ["Did you mean 'tokens'?", "Keys of settings.speculative"],
+        ),
+        ({"presets": {"a": {"speculative": {"tokens": 0}}}}, "presets.a.speculative.tokens", ["greater than or equal"]),
         ({"efort": "low"}, "efort", ["Did you mean 'effort'?", "parallel, presets, server"]),
     ],
 )
