@@ -19,7 +19,7 @@ from reasonprune.parallel.driver import Outcome, Trace
 from reasonprune.selfeval.score import SelfEvalBooks, SelfScore
 
 # Of the table in the documentation: does the technique leave the distribution of answers as it is?
-LOSSLESS = {"context": False, "history": False, "parallel": False, "depth": False}
+LOSSLESS = {"context": False, "history": False, "parallel": False, "depth": False, "speculative": True}
 AVOIDED_METHOD = "traces stopped or never started, had each run to the mean length of this request's finished traces"
 
 
@@ -39,6 +39,7 @@ class Account:
     depth: dict[str, Any] | None = None
     history: dict[str, Any] | None = None
     context: dict[str, Any] | None = None
+    speculative: dict[str, Any] | None = None
 
     @contextmanager
     def overhead(self) -> Iterator[None]:
@@ -141,6 +142,10 @@ class Account:
             self.skip("parallel.self_eval", f"{books.failure}; all traces voted with equal weight")
         elif books.unsound:
             self.skip("parallel.self_eval", f"{books.unsound} of {books.checks} scores were not numbers from 0 to 1")
+
+    def record_speculation(self, counts: dict[str, Any]) -> None:
+        """`counts`: `Acceptance.as_json` of all of the request's traces."""
+        self.speculative = {"lossless": LOSSLESS["speculative"], **counts}
 
     def as_json(self) -> dict[str, Any]:
         return {

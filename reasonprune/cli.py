@@ -18,6 +18,7 @@ from reasonprune.depth.cli import bench_depth_command, depth_app, train_router_c
 from reasonprune.errors import ReasonpruneError
 from reasonprune.graph.commands import bench_graph_command, kg_app
 from reasonprune.pruner import cli as pruner_cli
+from reasonprune.speculative.cli import datastore_app
 from reasonprune.terminal import progress_bar
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -34,6 +35,7 @@ train_app.add_typer(train_commands)
 app.add_typer(kg_app, name="kg")
 bench_app.command("graph")(bench_graph_command)
 pruner_cli.mount(app, bench_app, train_app)
+app.add_typer(datastore_app, name="datastore")
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 Temperature = Annotated[float | None, typer.Option(help="unset: the model's own, else 0.8")]
@@ -176,6 +178,41 @@ def bench_judge_command(
         result = bench_judge(file, config, lambda done, total: progress.update(task, completed=done, total=total))
     write(out, {**result, "provenance": provenance(seed, file, model)})
     _judge_summary({share: {judge: found, "oracle": result["oracle"]} for share, found in result["prefix"].items()})
+
+
+@bench_app.command("speculative")
+def bench_speculative_command(
+    model: Annotated[str, typer.Option(help="short name, path or Hugging Face id")],
+    data: Annotated[Path, typer.Option(help="JSON Lines: Spec-Bench's format, or a question each")],
+    out: Out,
+    methods: Annotated[str, typer.Option(help="of base, ngram, suffix, retrieval, draft, rasd")] = (
+        "base,ngram,suffix,rasd"
+    ),
+    limit: Annotated[int | None, typer.Option(min=1, help="so many prompts, spread over the tasks")] = None,
+    dtype: Annotated[str, typer.Option(help="float32 for comparing outputs token by token")] = "auto",
+    max_tokens: Annotated[int, typer.Option(min=1)] = 128,
+    draft_tokens: Annotated[int, typer.Option(min=1, max=64, help="most tokens of a draft")] = 12,
+    concurrency: Annotated[int, typer.Option(min=1, help="prompts under way at once")] = 1,
+    datastore: Annotated[Path | None, typer.Option(help="a further source of drafts for rasd and retrieval")] = None,
+    draft_model: Annotated[str | None, typer.Option(help="drafter of draft and rasd; unset: retrieval alone")] = None,
+) -> None:
+    """Compare ways of speculative decoding on one engine: speed, acceptance length, identical outputs."""
+    from reasonprune.bench.provenance import provenance, write
+    from reasonprune.bench.speculative import SpeculativeConfig, bench_speculative, methods_of
+
+    chosen = methods_of(methods, draft_model)
+    config = SpeculativeConfig(model, chosen, dtype, max_tokens, draft_tokens, concurrency, datastore, draft_model)
+    with progress_bar() as progress:
+        task = progress.add_task("speculative", total=None)
+        result = bench_speculative(
+            data, config, limit, lambda done, total: progress.update(task, completed=done, total=total)
+        )
+    write(out, {**result, "provenance": provenance(0, data, model)})
+    table = Table("method", "tokens/s", "acceptance length", "identical")
+    for name, found in result["methods"].items():
+        cells = (f"{found['tokens_per_s']:,.1f}", f"{found['acceptance_length']:.2f}", f"{found['identical']:.1%}")
+        table.add_row(name, *cells)
+    Console(stderr=True).print(table)
 
 
 @train_app.command("judge")

@@ -10,6 +10,7 @@ ReasonpruneError                    500
 +-- PoolError                       -     a file of recorded traces cannot be used (command line)
 +-- GraphError                      502   a knowledge graph cannot be read, or its endpoint failed
 +-- DataError                       -     a file of questions, contexts or labels cannot be used (command line)
++-- DatastoreError                  -     a datastore of drafts cannot be read or written (start-up and command line)
 +-- EngineError                     500   the engine failed; there is nothing to fall back to
 """
 
@@ -96,6 +97,12 @@ class DataError(ReasonpruneError):
     """A file of questions, contexts or labels cannot be read, or is not in a shape that is known."""
 
     code = "data_error"
+
+
+class DatastoreError(ReasonpruneError):
+    """A datastore of drafts is missing, damaged, another tokenizer's, or cannot be written."""
+
+    code = "datastore_error"
 
 
 class EngineError(ReasonpruneError):

@@ -335,12 +335,22 @@ class ContextOptions(Section):
     title: bool = Field(True, description="a document's first sentence stays if any other does")
 
 
+class SpeculativeOptions(Section):
+    """Drafts from retrieval, fused with the drafter's and verified, so lossless (RASD, arXiv 2503.03434)."""
+
+    enabled: bool = Field(True, description="draft for this request, on a server that runs speculation")
+    tokens: int | None = Field(
+        None, ge=1, le=64, description="most tokens of a draft; unset: the server's `num_speculative_tokens`"
+    )
+
+
 # What a request may ask for beside parallel traces, each in its own section.
 TECHNIQUES: dict[str, type[Section]] = {
     "graph": GraphOptions,
     "context": ContextOptions,
     "history": HistoryOptions,
     "depth": DepthOptions,
+    "speculative": SpeculativeOptions,
 }
 
 
@@ -353,6 +363,7 @@ class Options(Section):
     history: HistoryOptions | None = Field(None, description="shorten the reasoning that earlier turns kept")
     graph: GraphOptions | None = Field(None, description="evidence from a knowledge graph; `store` names it")
     context: ContextOptions | None = Field(None, description="prunes contexts before they are read; `{}` for defaults")
+    speculative: SpeculativeOptions | None = Field(None, description="drafts for one request; lossless")
 
 
 class ServerOptions(Section):
@@ -360,6 +371,11 @@ class ServerOptions(Section):
 
     max_n: int = Field(64, ge=1, description="largest `parallel.n` a request may ask for")
     max_live_traces: int = Field(1024, ge=1, description="traces of all parallel requests together; 429 beyond")
+    datastore: str | None = Field(None, description="folder of a datastore of drafts (`reasonprune datastore build`)")
+    datastore_grows: bool = Field(False, description="add finished responses to the datastore, within its bound")
+    draft_tokens: int | None = Field(
+        None, ge=1, le=64, description="run speculation with drafts of up to so many tokens, without a draft model"
+    )
     keep_alive_s: float = Field(10.0, gt=0, description="seconds between comment lines while traces compete")
     depth_slots: int = Field(
         4,

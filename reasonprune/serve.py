@@ -15,6 +15,7 @@ from typing import Any
 from reasonprune.depth.support import CONFIG_KEY
 from reasonprune.errors import ModelError, RequestError
 from reasonprune.models import resolve
+from reasonprune.options import ServerOptions
 from reasonprune.settings import FLAGS_VARIABLE, from_flags, load
 
 PLUGIN = "reasonprune"
@@ -85,7 +86,37 @@ def serve(arguments: Sequence[str]) -> None:
         if resolved.source == "catalog" and not any(a.startswith("--served-model-name") for a in vllm_arguments):
             vllm_arguments += ["--served-model-name", resolved.name]
     export(command, os.environ)
+    export_datastore(settings.server, os.environ)
+    if settings.server.draft_tokens is not None and not _given(vllm_arguments, "--speculative-config"):
+        vllm_arguments += ["--speculative-config", json.dumps(retrieval_alone(settings.server.draft_tokens))]
     _run(vllm_arguments, settings.server.depth_slots)
+
+
+def export_datastore(server: ServerOptions, environ: MutableMapping[str, str]) -> None:
+    """Tell the engine's process where drafts are; a datastore that cannot be used ends the start here, by name."""
+    if server.datastore is None:
+        return
+    from reasonprune.speculative.datastore import Datastore
+    from reasonprune.speculative.engine_side import GROW_VARIABLE, STORE_VARIABLE
+
+    folder = Path(server.datastore).resolve()
+    Datastore(folder, verify=False)
+    environ[STORE_VARIABLE] = str(folder)
+    environ[GROW_VARIABLE] = "1" if server.datastore_grows else "0"
+
+
+def retrieval_alone(tokens: int) -> dict[str, Any]:
+    """vLLM's configuration of speculation without a draft model."""
+    return {
+        "method": "custom_class",
+        "model": "reasonprune.speculative.proposer.RetrievalProposer",
+        "num_speculative_tokens": tokens,
+    }
+
+
+def _given(arguments: Sequence[str], flag: str) -> bool:
+    names = {argument.partition("=")[0].replace("_", "-") for argument in arguments}
+    return flag in names or any(name.startswith(flag + ".") for name in names) or "-sc" in names
 
 
 def _run(arguments: list[str], slots: int) -> None:
@@ -101,10 +132,12 @@ def _run(arguments: list[str], slots: int) -> None:
     # vLLM's parser reads a YAML --config off sys.argv as well.
     sys.argv = ["reasonprune serve", *arguments]
     args = parser.parse_args(arguments)
-    if current_platform.is_cpu() and args.worker_cls == "auto":
-        from reasonprune.engine.vllm import SEED_WORKER
+    if args.worker_cls == "auto" and (current_platform.is_cpu() or args.speculative_config):
+        from reasonprune.engine.vllm import GPU_WORKER, SEED_WORKER
 
-        args.worker_cls = SEED_WORKER
+        args.worker_cls = SEED_WORKER if current_platform.is_cpu() else GPU_WORKER
+        if args.speculative_config and args.async_scheduling is None:
+            args.async_scheduling = False  # drafts are fused on the host, between two steps
     args.additional_config = {CONFIG_KEY: slots, **(args.additional_config or {})}
     configure_logging_from_args(args)
     try:

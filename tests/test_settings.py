@@ -219,6 +219,12 @@ def test_a_body_must_be_an_object(body):
         ),
         ({"presets": {"esc": {"parallel": {"m": 1}}}}, "presets.esc.parallel.m", ["Keys of the policy 'consensus'"]),
         ({"presets": {"a": 3}}, "presets.a", ["it is 3"]),
+        (
+            {"speculative": {"token": 3}},
+            "speculative.token",
+            ["Did you mean 'tokens'?", "Keys of settings.speculative"],
+        ),
+        ({"presets": {"a": {"speculative": {"tokens": 0}}}}, "presets.a.speculative.tokens", ["greater than or equal"]),
         ({"efort": "low"}, "efort", ["Did you mean 'effort'?", "parallel, presets, server"]),
     ],
 )

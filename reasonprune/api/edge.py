@@ -115,7 +115,8 @@ class _Writer:
         self._send = send
         self._account = prepared.context.account
         account, options = prepared.context.account, prepared.context.options
-        ahead = {"parallel": options.parallel, "depth": prepared.context.depth}
+        drafting = options.speculative is not None and options.speculative.enabled
+        ahead = {"parallel": options.parallel, "depth": prepared.context.depth, "speculative": drafting}
         planned = [*account.applied, *(name for name, asked in ahead.items() if asked)]
         self._planned = ",".join(planned) or "none"
         self._keep_alive_s = keep_alive_s

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from argparse import Namespace
@@ -24,10 +25,11 @@ from reasonprune.cot.history import History
 from reasonprune.depth.choice import Programs
 from reasonprune.depth.support import support_of
 from reasonprune.engine.backend import EngineBackend
-from reasonprune.engine.vllm import RaceClient
+from reasonprune.engine.vllm import RaceClient, no_speculation
 from reasonprune.metrics import METRICS
 from reasonprune.serve import CONFIG_VARIABLE
 from reasonprune.settings import load
+from reasonprune.speculative.metrics import watch
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +72,8 @@ class EndpointPlugin:
         state.reasonprune_backend = EngineBackend(engine_client)
         state.reasonprune_history = History(state.reasonprune_backend)
         client = RaceClient(engine_client, programs)
+        if no_speculation(engine_client.vllm_config) is None:
+            state.reasonprune_watch = asyncio.create_task(watch(engine_client))
         for serving in vars(state)["_state"].values():
             if getattr(serving, "engine_client", None) is engine_client:
                 serving.engine_client = client

@@ -35,10 +35,12 @@ from reasonprune.metrics import METRICS
 from reasonprune.options import BestOfNOptions, DeepPruneOptions, ParallelProbeOptions, PolicyOptions
 from reasonprune.parallel.driver import Driver, Outcome
 from reasonprune.parallel.policies import build
+from reasonprune.speculative.wish import KEY, Wish
 
 logger = logging.getLogger(__name__)
 
 SEED_WORKER = "reasonprune.engine.worker.CPUWorker"
+GPU_WORKER = "reasonprune.engine.gpu_worker.GPUWorker"
 
 
 class RaceClient:
@@ -52,6 +54,7 @@ class RaceClient:
         self._seeds_are_safe = (
             inner.vllm_config.device_config.device_type != "cpu" or parallel.worker_cls == SEED_WORKER
         )
+        self._no_speculation = no_speculation(inner.vllm_config)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -80,6 +83,31 @@ class RaceClient:
         return params
 
     async def _answer(
+        self, context: RequestContext, prompt: Any, params: SamplingParams, request_id: str, options: dict[str, Any]
+    ) -> AsyncIterator[RequestOutput]:
+        wanted = context.options.speculative
+        if wanted is not None and self._no_speculation is None:
+            params = params.clone()
+            wish = Wish("rasd" if wanted.enabled else "off", wanted.tokens)
+            params.extra_args = {**(params.extra_args or {}), KEY: wish.as_argument()}
+        async for output in self._answer_plainly_or_by_race(context, prompt, params, request_id, options):
+            yield output
+        if wanted is not None and wanted.enabled:
+            await self._book_speculation(context, request_id)
+
+    async def _book_speculation(self, context: RequestContext, request_id: str) -> None:
+        reason = self._no_speculation
+        if reason is None:
+            counts, *_ = await self._inner.collective_rpc("take_acceptance", args=(request_id,))
+            if counts is not None and counts["steps"]:
+                context.account.record_speculation(counts)
+                return
+            reason = "the answer took no step after the prefill"
+            if counts is None:
+                reason = "this drafter needs --no-async-scheduling to be fused with retrieval"
+        context.account.skip("speculative", reason)
+
+    async def _answer_plainly_or_by_race(
         self, context: RequestContext, prompt: Any, params: SamplingParams, request_id: str, options: dict[str, Any]
     ) -> AsyncIterator[RequestOutput]:
         account, parallel = context.account, context.options.parallel
@@ -210,6 +238,15 @@ class RaceClient:
             engines=engines,
             **forcing(parallel, self._inner, prompt),
         )
+
+
+def no_speculation(vllm_config: Any) -> str | None:
+    """Why requests have no say in speculation on this server, None where they have."""
+    if vllm_config.speculative_config is None:
+        return "this server runs no speculation; start it with --reasonprune.server.draft_tokens 12"
+    if vllm_config.parallel_config.worker_cls not in (SEED_WORKER, GPU_WORKER):
+        return f"vLLM's own worker cannot tell requests apart; start with --worker-cls {SEED_WORKER} or {GPU_WORKER}"
+    return None
 
 
 def forcing(parallel: PolicyOptions, engine: Any, prompt: Any) -> dict[str, Any]:

@@ -16,9 +16,10 @@ from vllm.v1.worker.cpu_worker import CPUWorker as VllmCPUWorker
 from reasonprune.depth.models import register
 from reasonprune.depth.runner import DepthRunner
 from reasonprune.engine.value_head import HeadRunner, HeadWorker
+from reasonprune.speculative.runner import SpeculativeRunner, SpeculativeWorker
 
 
-class CPUModelRunner(HeadRunner, DepthRunner, VllmCPUModelRunner):  # type: ignore[misc]
+class CPUModelRunner(HeadRunner, DepthRunner, SpeculativeRunner, VllmCPUModelRunner):  # type: ignore[misc]
     """Rewinds by seeding anew: before the first token is kept, that is where the generator stood."""
 
     def _bookkeeping_sync(self, *args: Any, **kwargs: Any) -> Any:
@@ -37,7 +38,7 @@ class CPUModelRunner(HeadRunner, DepthRunner, VllmCPUModelRunner):  # type: igno
                 batch.generators[row] = generator
 
 
-class CPUWorker(HeadWorker, VllmCPUWorker):  # type: ignore[misc]
+class CPUWorker(HeadWorker, SpeculativeWorker, VllmCPUWorker):  # type: ignore[misc]
     """Set by `reasonprune serve` on CPU; `--worker-cls reasonprune.engine.worker.CPUWorker` for plain vLLM."""
 
     def init_device(self) -> None:

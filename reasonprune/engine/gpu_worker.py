@@ -1,0 +1,24 @@
+"""Our worker for GPUs: vLLM's worker with a model runner that fuses drafts with retrieval.
+
+Set by `reasonprune serve` where speculation is configured; for plain vLLM
+`--worker-cls reasonprune.engine.gpu_worker.GPUWorker --no-async-scheduling`.
+"""
+
+from __future__ import annotations
+
+from vllm.v1.worker.gpu_model_runner import GPUModelRunner as VllmGPUModelRunner
+from vllm.v1.worker.gpu_worker import Worker as VllmWorker
+
+from reasonprune.speculative.runner import SpeculativeRunner, SpeculativeWorker
+
+
+class GPUModelRunner(SpeculativeRunner, VllmGPUModelRunner):  # type: ignore[misc]
+    """vLLM's runner, with another draft."""
+
+
+class GPUWorker(SpeculativeWorker, VllmWorker):  # type: ignore[misc]
+    """vLLM's worker, with our runner. Not tried on a GPU yet."""
+
+    def init_device(self) -> None:
+        super().init_device()
+        self.model_runner = GPUModelRunner(self.vllm_config, self.device)

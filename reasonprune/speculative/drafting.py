@@ -1,0 +1,241 @@
+"""From the rows of a batch to their drafts: retrieve, fuse with what the engine's drafter proposed, decide how much.
+
+Free of any engine. Nothing here can change what is generated: every draft is verified by the target model. What was
+accepted shows in the rows of the next step, by which estimates are corrected and the account is kept.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reasonprune.speculative import recent as recents
+from reasonprune.speculative.acceptance import Acceptance, Calibration, DraftToken, chain_of
+from reasonprune.speculative.baselines import suffix_chain
+from reasonprune.speculative.controller import StepCost, allocate
+from reasonprune.speculative.datastore import Datastore
+from reasonprune.speculative.fusion import (
+    Continuation,
+    best_chain,
+    draft_tree,
+    fuse,
+    retrieval_tree,
+    reweigh,
+    within,
+)
+from reasonprune.speculative.matching import LONGEST, continuations
+from reasonprune.speculative.recent import Growth, Recent
+from reasonprune.speculative.tree import Source
+from reasonprune.speculative.wish import Method, Wish
+
+Tokens = NDArray[np.int32]
+Ngram = Callable[[Tokens, int], list[int]]
+
+OCCURRENCES = 8  # of each source
+NODES = 64  # of the fused tree
+TIME_SHARE = 0.1  # of the last forward step, that drafting may take
+LEAST_TIME_S = 0.002
+PROBE_EVERY = 32  # steps between two short tries while the controller holds speculation off
+PROBE_TOKENS = 2
+ENDED = 4096  # requests whose counts are kept after their end
+TAIL = 8  # tokens by which a row is known again
+
+
+@dataclass
+class Row:
+    """A request in the batch: its prompt and output (the latest token last), and how much more it may hold."""
+
+    key: Hashable
+    tokens: Tokens
+    room: int
+    wish: Wish = field(default_factory=Wish)
+    drafted: Sequence[int] = ()
+    first: Mapping[int, float] | None = None
+
+
+@dataclass
+class _State:
+    """What is remembered of a request between two steps."""
+
+    length: int = 0
+    tail: tuple[int, ...] = ()
+    chain: list[DraftToken] = field(default_factory=list)
+    expected: float = 0.0
+    accepted: float = 0.0
+    acceptance: Acceptance = field(default_factory=Acceptance)
+    method: Method = "rasd"
+
+    @property
+    def trust(self) -> float:
+        """How the request's drafts have fared against their estimates of late."""
+        return min(1.3, max(0.2, (self.accepted + 2) / (self.expected + 2)))
+
+
+class Drafter:
+    """Drafts for one engine. `longest`: most tokens of a draft; `ngram`: another rule that requests may ask for."""
+
+    def __init__(
+        self,
+        longest: int,
+        store: Datastore | None = None,
+        growth: Growth | None = None,
+        ngram: Ngram | None = None,
+    ) -> None:
+        self.longest = longest
+        self.totals = Acceptance()
+        self.cost = StepCost()
+        self.calibration = Calibration()
+        # By method, so that methods compared on one engine do not draft from each other's answers to one prompt.
+        self._recent: defaultdict[Method, Recent] = defaultdict(Recent)
+        self.store = store
+        self.growth = growth
+        self._ngram = ngram
+        self._states: dict[Hashable, _State] = {}
+        self._ended: dict[Hashable, Acceptance] = {}
+        self._step_s = 0.0
+        self._resting = 0
+        self._turn = 0
+
+    def propose(
+        self, rows: Sequence[Row], seconds: float | None = None, step_tokens: int | None = None
+    ) -> list[list[int]]:
+        """A draft for every row, empty where none is worth it.
+
+        `seconds`: time of the forward step that gave these rows, where it held `step_tokens` tokens and no prefill.
+        """
+        began = time.perf_counter()
+        if seconds is not None and step_tokens is not None:
+            self.cost.observe(step_tokens, seconds)
+            self._step_s = seconds
+        states = [self._settled(row) for row in rows]
+        chains: list[list[DraftToken]] = [[] for _ in rows]
+        weighed: list[int] = []
+        resting = self._resting > 0 and self._resting % PROBE_EVERY != 0
+        deadline = began + max(LEAST_TIME_S, TIME_SHARE * self._step_s)
+        self._turn += 1
+        if self.store is not None and self._turn % 64 == 0:
+            self.store.refresh()
+        for i in range(len(rows)):
+            place = (i + self._turn) % len(rows)
+            row = rows[place]
+            most = min(self.longest, row.room, row.wish.tokens or self.longest)
+            if most < 1 or row.wish.method == "off":
+                continue
+            if row.wish.method not in ("rasd", "retrieval"):
+                chains[place] = self._by_rule(row, most)
+            elif not resting and (not weighed or time.perf_counter() < deadline):
+                chains[place] = self._candidate(row, states[place], most)
+                weighed.append(place)
+        self._limit(chains, weighed, len(rows), resting)
+        for row, state, chain in zip(rows, states, chains, strict=True):
+            state.chain, state.length, state.method = chain, len(row.tokens), row.wish.method
+            state.tail = tuple(row.tokens[-TAIL:].tolist())
+        return [[draft.token for draft in chain] for chain in chains]
+
+    def finish(self, key: Hashable, output: Tokens) -> None:
+        """A request has ended; its output becomes a source of drafts. Its counts stay for a while."""
+        state = self._states.pop(key, None)
+        if state is not None:
+            self._ended[key] = state.acceptance
+            while len(self._ended) > ENDED:
+                del self._ended[next(iter(self._ended))]
+            self._recent[state.method].add(output)
+            if self.growth is not None and state.method == "rasd":
+                self.growth.add(output.tolist())
+
+    def take(self, belongs: Callable[[Hashable], bool]) -> Acceptance:
+        """The counts of all requests whose key `belongs`, added up and forgotten."""
+        summed = Acceptance()
+        for key in [key for key in self._states if belongs(key)]:
+            summed.merge(self._states[key].acceptance)
+            self._states[key].acceptance = Acceptance()
+        for key in [key for key in self._ended if belongs(key)]:
+            summed.merge(self._ended.pop(key))
+        return summed
+
+    def _settled(self, row: Row) -> _State:
+        """The state of the row's request, after what the last step says about its draft."""
+        state = self._states.get(row.key)
+        tokens, length = row.tokens, state.length if state else 0
+        known = state is not None and tuple(tokens[max(0, length - TAIL) : length].tolist()) == state.tail
+        if state is None or not known or len(tokens) <= length:
+            # New, or another request in its place; rows are only known by content where the engine gives no ids.
+            self._states[row.key] = state = _State(acceptance=state.acceptance if state and known else Acceptance())
+            return state
+        new = tokens[length:].tolist()
+        accepted = 0
+        while accepted < min(len(state.chain), len(new) - 1) and state.chain[accepted].token == new[accepted]:
+            accepted += 1
+        state.acceptance.observe(state.chain, accepted, len(new))
+        self.totals.observe(state.chain, accepted, len(new))
+        state.expected *= 0.9
+        state.accepted *= 0.9
+        for position, draft in enumerate(state.chain[: accepted + 1]):
+            hit = draft.token == new[position]
+            self.calibration.learn(draft, hit)
+            state.expected += self.calibration.estimate(draft.source, draft.matched, draft.share)
+            state.accepted += hit
+        return state
+
+    def _candidate(self, row: Row, state: _State, most: int) -> list[DraftToken]:
+        """RASD's best chain before the batch is weighed."""
+        trust = state.trust
+
+        def estimate(source: Source, matched: int, share: float) -> float:
+            return min(0.99, trust * self.calibration.estimate(source, matched, share))
+
+        retrieved = retrieval_tree(self._retrieved(row, most), estimate)
+        if row.first is not None and row.wish.drafts:
+            retrieved = reweigh(retrieved, row.first)
+        drafted = row.drafted[:most] if row.wish.drafts else ()
+        tree = within(fuse(draft_tree(drafted, estimate), retrieved), NODES)
+        return chain_of(tree, best_chain(tree, most))
+
+    def _retrieved(self, row: Row, length: int) -> list[Continuation]:
+        context = row.tokens
+        found = continuations(context, context, length, OCCURRENCES, Source.REQUEST)
+        tail = context[-LONGEST:]
+        sources = [found, self._recent[row.wish.method].continuations(tail, length, OCCURRENCES)]
+        if self.store is not None:
+            sources.append(self.store.continuations(tail.tolist(), length, OCCURRENCES))
+        longest = max((source[0].matched for source in sources if source), default=0)
+        return [
+            replace(continuation, weight=continuation.weight * 0.5 ** (longest - source[0].matched))
+            for source in sources
+            for continuation in source
+        ]
+
+    def _by_rule(self, row: Row, most: int) -> list[DraftToken]:
+        """Other rules, without our estimates and our controller, to compare with."""
+        if row.wish.method == "suffix":
+            return suffix_chain(row.tokens, self._recent[row.wish.method].tokens, recents.SEPARATOR, most)
+        drafted = row.drafted
+        if row.wish.method == "ngram" and self._ngram is not None:
+            drafted = self._ngram(row.tokens, most)
+        source = Source.REQUEST if row.wish.method == "ngram" else Source.DRAFT
+        return [DraftToken(token, source, 0, 1.0, 1.0) for token in drafted[:most]]
+
+    def _limit(self, chains: list[list[DraftToken]], weighed: Sequence[int], rows: int, resting: bool) -> None:
+        """Cuts the chains of `weighed` rows to what is worth verifying in this batch."""
+        if resting:
+            self._resting += 1
+            return
+        if not weighed:
+            return
+        reaches: list[list[float]] = [[] for _ in range(rows)]
+        for place in weighed:
+            reach = 1.0
+            for draft in chains[place]:
+                reach *= draft.chance
+                reaches[place].append(reach)
+        lengths = allocate(reaches, self.cost)
+        probing = self._resting > 0 and not any(lengths)
+        offered = any(chains[place] for place in weighed)
+        self._resting = self._resting + 1 if offered and not any(lengths) else 0
+        for place in weighed:
+            del chains[place][PROBE_TOKENS if probing else lengths[place] :]
