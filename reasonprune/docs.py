@@ -13,7 +13,8 @@ def _rows(model: type[BaseModel], prefix: str, skip: type[BaseModel] | None = No
     for name, field in model.model_fields.items():
         if field.description is None or (skip and name in skip.model_fields):
             continue
-        default = "" if field.default is None or field.default_factory else f"`{field.default}`"
+        unset = field.default is None or field.is_required() or field.default_factory
+        default = "" if unset else f"`{field.default}`"
         yield f"| `{prefix}{name}`{note} | {default} | {field.description} |"
 
 
