@@ -16,7 +16,15 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from reasonprune.errors import RequestError, UnknownModelError
-from reasonprune.options import DEFAULT_POLICY, EFFORTS, POLICY_OPTIONS, Options, ServerOptions, Settings
+from reasonprune.options import (
+    DEFAULT_POLICY,
+    EFFORTS,
+    POLICY_OPTIONS,
+    DepthOptions,
+    Options,
+    ServerOptions,
+    Settings,
+)
 
 ENV_PREFIX = "REASONPRUNE__"
 FLAG_PREFIX = "--reasonprune."
@@ -126,6 +134,8 @@ def _section(model: type[BaseModel], parts: list[str]) -> tuple[type[BaseModel],
     if parts[start : start + 1] == ["parallel"] and len(parts) > start + 1:
         policy = parts.pop(start + 1)
         return POLICY_OPTIONS[policy], policy
+    if parts[start : start + 1] == ["depth"] and len(parts) > start + 1:
+        return DepthOptions, None
     if parts[1:2] == ["server"]:
         return ServerOptions, None
     return (Options if start == 3 else model), None
