@@ -1,6 +1,7 @@
 """Are layer programs in the engine what they are in transformers? Greedy, float32, token by token.
 
-Usage: `python benchmarks/depth_identity.py --model MODEL --json RESULT`
+Usage: `python benchmarks/depth_identity.py --model MODEL --json RESULT`. MODEL `random-qwen3` is a small Qwen3 with
+random weights and TinyReasoner's tokenizer, since no small Qwen3 comes in a package.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,29 @@ async def run(engine: Any, program: LayerProgram, full: LayerProgram, prompt: di
     return list(final.token_ids)
 
 
+def random_qwen3(folder: str) -> str:
+    import torch
+    from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+
+    tokenizer = AutoTokenizer.from_pretrained(resolve("tiny").path)
+    torch.manual_seed(0)
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=9,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=64,
+        max_position_embeddings=1024,
+        initializer_range=0.2,  # large enough that layers matter to what comes next
+        eos_token_id=2,
+    )
+    Qwen3ForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 async def measure(model: str) -> dict[str, Any]:
     reference = ReferenceModel(resolve(model).path)
     programs = programs_of(reference.layers)
@@ -92,7 +117,9 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--json", type=Path, required=True)
     options = parser.parse_args()
-    result = asyncio.run(measure(options.model))
+    with tempfile.TemporaryDirectory() as folder:
+        model = random_qwen3(folder) if options.model == "random-qwen3" else options.model
+        result = asyncio.run(measure(model))
     gc.collect()
     command = f"python benchmarks/depth_identity.py --model {options.model}"
     write(options.json, {**result, "provenance": {**provenance(None, None, options.model), "command": command}})

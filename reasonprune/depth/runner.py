@@ -60,8 +60,8 @@ class DepthRunner:
 def _written(params: Any) -> str | None:
     if params is None or not params.extra_args:
         return None
-    text: str | None = params.extra_args.get(PROGRAM_ARGUMENT)
-    return text
+    text = params.extra_args.get(PROGRAM_ARGUMENT)
+    return text if isinstance(text, str) else None
 
 
 @lru_cache(maxsize=4096)

@@ -43,7 +43,8 @@ def unsupported(vllm_config: Any) -> str | None:
         return f"the architecture {found[0]} is not supported; supported are {', '.join(ARCHITECTURES)}"
     if "sliding_attention" in (getattr(model.hf_text_config, "layer_types", None) or ()):
         return "the model has layers with a sliding window, whose KV cache cannot stand in for that of other layers"
-    if vllm_config.compilation_config.cudagraph_mode:
+    graphs = getattr(vllm_config.compilation_config.cudagraph_mode, "name", "NONE")
+    if vllm_config.device_config.device_type != "cpu" and graphs != "NONE":
         return "this engine replays recorded graphs of all layers; start it with --enforce-eager"
     if parallel.pipeline_parallel_size > 1 or parallel.tensor_parallel_size > 1:
         return "layer programs run on one device only; start the engine without pipeline and tensor parallelism"

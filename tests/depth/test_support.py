@@ -14,7 +14,8 @@ def config(**changes):
         "architectures": ["Qwen2ForCausalLM"],
         "layer_types": ["full_attention"],
         "worker": RUNNER_CLASSES[0],
-        "graphs": None,
+        "device": "cpu",
+        "graphs": "FULL",  # a default that means nothing on CPUs
         "pipeline": 1,
         "tensor": 1,
         "lora": None,
@@ -32,7 +33,8 @@ def config(**changes):
             pipeline_parallel_size=values["pipeline"],
             tensor_parallel_size=values["tensor"],
         ),
-        compilation_config=SimpleNamespace(cudagraph_mode=values["graphs"]),
+        device_config=SimpleNamespace(device_type=values["device"]),
+        compilation_config=SimpleNamespace(cudagraph_mode=SimpleNamespace(name=values["graphs"])),
         lora_config=values["lora"],
         speculative_config=values["speculative"],
         kv_transfer_config=values["transfer"],
@@ -43,6 +45,7 @@ def config(**changes):
 def test_what_is_supported():
     assert support_of(config()) == DepthSupport(24, 28)
     assert support_of(config(additional={})) == DepthSupport(24, 24)
+    assert support_of(config(device="cuda", graphs="NONE")) == DepthSupport(24, 28)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +57,7 @@ def test_what_is_supported():
         ),
         ({"architectures": None}, "the architecture unknown"),
         ({"layer_types": ["full_attention", "sliding_attention"]}, "sliding window"),
-        ({"graphs": "FULL"}, "--enforce-eager"),
+        ({"device": "cuda"}, "--enforce-eager"),
         ({"pipeline": 2}, "one device"),
         ({"tensor": 2}, "one device"),
         ({"lora": object()}, "--enable-lora"),

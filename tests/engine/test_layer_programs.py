@@ -15,10 +15,16 @@ from client_requests import idle
 from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
 
+from reasonprune.context import RequestContext, current_request
 from reasonprune.depth import LayerProgram
+from reasonprune.depth.choice import Choice, Programs
 from reasonprune.depth.reference import ReferenceModel
 from reasonprune.depth.request import PROGRAM_ARGUMENT, ProgrammedEngine
+from reasonprune.depth.router import Route
+from reasonprune.depth.support import support_of
+from reasonprune.engine.vllm import RaceClient
 from reasonprune.models import resolve
+from reasonprune.options import Options
 
 PROGRAMS = [LayerProgram.parse(text) for text in ("0-5", "0-1,4-5", "0-2,2,3-5", "0,3-5,1,5", "0-5,2-5")]
 TOKENS = 12
@@ -105,3 +111,46 @@ async def test_a_program_that_was_not_checked_does_not_end_the_engine(
     prompt = {"type": "token", "prompt_token_ids": prompts[1]}
     outputs = [output async for output in engine.generate(prompt, params, f"smuggled-{smuggled}")]
     assert confirmed(reference, prompts[1], outputs[-1], PROGRAMS[0])
+
+
+class Routed:
+    """A router that always chooses `program`, or fails; keeps the prompts it read."""
+
+    def __init__(self, program: LayerProgram | None, error: Exception | None = None) -> None:
+        self.program, self.error = program, error
+        self.prompts: list[Any] = []
+
+    def route(self, token_ids: Any) -> Route:
+        self.prompts.append(token_ids)
+        if self.error:
+            raise self.error
+        return Route(self.program, 0.9, "right with probability 0.90, says the router")
+
+
+async def routed(engine: Any, router: Any, prompt: list[int]) -> tuple[Any, Any]:
+    client = RaceClient(engine, Programs(support_of(engine.vllm_config), router=router))
+    context = RequestContext(Options(), depth=Choice(("auto",)))
+    params = SamplingParams(max_tokens=TOKENS, temperature=0, ignore_eos=True, output_kind=RequestOutputKind.FINAL_ONLY)
+    token = current_request.set(context)
+    try:
+        sent = {"type": "token", "prompt_token_ids": prompt}
+        outputs = [output async for output in client.generate(sent, params, f"routed-{id(context)}")]
+    finally:
+        current_request.reset(token)
+    return outputs[-1], context.account
+
+
+async def test_auto_runs_what_the_router_chooses(engine: Any, prompts: Any, reference: Any) -> None:
+    router = Routed(PROGRAMS[1])
+    output, account = await routed(engine, router, prompts[0])
+    assert confirmed(reference, prompts[0], output, PROGRAMS[1])
+    assert router.prompts == [prompts[0]]
+    assert account.depth["programs"] == [{"program": str(PROGRAMS[1]), "layers": 4}]
+    assert account.depth["reason"].startswith("right with probability")
+
+
+async def test_a_router_that_fails_costs_no_answer(engine: Any, prompts: Any, reference: Any) -> None:
+    output, account = await routed(engine, Routed(None, RuntimeError("no weights")), prompts[0])
+    assert confirmed(reference, prompts[0], output, PROGRAMS[0])
+    assert account.applied == []
+    assert "RuntimeError: no weights" in account.not_applied[0]["reason"]
