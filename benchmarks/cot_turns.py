@@ -54,9 +54,7 @@ async def converse(engine: Any, questions: Sequence[Question], budget: float | N
         totals["prompt"] += len(ids)
         totals["cached"] += final.num_cached_tokens or 0
         totals["generated"] += len(answer.token_ids)
-        totals["last_prompt"] += len(ids)
-        if number < len(questions) - 1:
-            totals["last_prompt"] -= len(ids)
+        totals["last_prompt"] = len(ids)
         messages.append({"role": "assistant", "content": answer.text})
     return totals
 
