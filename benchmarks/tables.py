@@ -152,10 +152,10 @@ def cot() -> list[str]:
         if not lines:
             heads = (f"{budget}: kept | agreement | accuracy" for budget in budgets)
             lines = [row("chains", "method", *heads), row(*["---"] * (2 + 3 * len(budgets)))]
-        which = "cut before the answer" if result["withheld"] else "whole"
-        for method, cells in result["methods"].items():
-            shares = [cells[budget][key] for budget in budgets for key in ("kept", "agreement", "accuracy")]
-            lines.append(row(f"{which} ({result['chains']})", method, *(f"{share:.1%}" for share in shares)))
+        for which, part in (("whole", result), ("cut before the answer", result.get("withheld"))):
+            for method, cells in (part or {"methods": {}})["methods"].items():
+                shares = [cells[budget][key] for budget in budgets for key in ("kept", "agreement", "accuracy")]
+                lines.append(row(which, method, *(f"{share:.1%}" for share in shares)))
     return lines
 
 
