@@ -148,8 +148,8 @@ async def measure_chains(
         examples = [found for row in rows if (found := example_of(row, tokenizer, name, checker))]
         if not examples:
             raise PoolError(
-                f"None of the {len(rows)} chains can be used: the model must end its reasoning with an answer within the"
-                " recorded length. Record with a larger --max-tokens, or more questions."
+                f"None of the {len(rows)} chains can be used: the model must end its reasoning with an answer within"
+                " the recorded length. Record with a larger --max-tokens, or more questions."
             )
         whole = await _measure(engine, checker, examples, config, "answering", progress)
         result = {"model": config.model, "questions": len(rows), "scored_by": "recorded", **whole}
