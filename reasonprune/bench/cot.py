@@ -134,8 +134,8 @@ async def _record(
     sampling = sampling_of(config.model, 0.0, None)
     record = RecordConfig(config.model, 1, *sampling, config.max_tokens, 0, config.seed, config.concurrency)
     await record_with(engine, questions, record, chains, lambda done, total: progress("recording", done, total))
-    wanted = {question.question for question in questions}
-    return [row for row in recorded_rows(chains, None) if row["question"] in wanted]
+    rows = {row["question"]: row for row in recorded_rows(chains, None)}
+    return [rows[question.question] for question in questions]
 
 
 async def measure_chains(
