@@ -90,7 +90,8 @@ class History:
         """`messages` with every marked reasoning of assistant turns cut to `budget`, and the report; the input is left
         as it is. A turn that cannot be scored stays whole and is named in the report.
 
-        Raises RequestError for a budget that is none."""
+        Raises RequestError for a budget that is none.
+        """
         began = time.perf_counter()
         budget_tokens(budget, 1)
         # A copy of JSON: chains are put into it.
