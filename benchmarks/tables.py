@@ -250,6 +250,54 @@ def depth_router() -> list[str]:
     return lines
 
 
+def cot() -> list[str]:
+    """Kept tokens and agreement of every method at every budget, chains as they are and cut before their answer."""
+    lines = list[str]()
+    for result in load("cot-gsm8k*.json"):
+        budgets = list(next(iter(result["methods"].values())))
+        if not lines:
+            heads = (f"{budget}: kept | agreement | accuracy" for budget in budgets)
+            lines = [row("chains", "method", *heads), row(*["---"] * (2 + 3 * len(budgets)))]
+        for which, part in (("whole", result), ("cut before the answer", result.get("withheld"))):
+            for method, cells in (part or {"methods": {}})["methods"].items():
+                shares = [cells[budget][key] for budget in budgets for key in ("kept", "agreement", "accuracy")]
+                lines.append(row(which, method, *(f"{share:.1%}" for share in shares)))
+    return lines
+
+
+def cot_turns() -> list[str]:
+    heads = ("side", "prompt tokens", "from the cache", "prefill", "prompt of the last turn")
+    lines = [row(*heads), row(*["---"] * len(heads))]
+    for result in load("cot-turns*.json"):
+        for side in ("plain", "history"):
+            cell = result[side]
+            cells = (f"{cell['prompt_tokens']:,}", f"{cell['cache_hits']:.1%}", f"{cell['prefill_tokens']:,}")
+            lines.append(row(side, *cells, cell["last_prompt_tokens"]))
+    return lines
+
+
+def cot_train() -> list[str]:
+    heads = ("model", "problems", "accuracy", "tokens an answer")
+    lines = [row(*heads), row(*["---"] * len(heads))]
+    for result in load("cot-train*.json"):
+        for side in ("verbose", "adapter"):
+            cell = result[side]
+            lines.append(row(side, result["problems"], f"{cell['accuracy']:.1%}", cell["tokens"]))
+    return lines
+
+
+def cot_code() -> list[str]:
+    heads = ("method", "budget", "kept", "tasks solved", "same verdict as with the full reasoning")
+    lines = [row(*heads), row(*["---"] * len(heads))]
+    for result in load("cot-humaneval*.json"):
+        lines.append(row("full reasoning", "", "100%", f"{result['accuracy_with_full_reasoning']:.1%}", "100%"))
+        for method, cells in result["methods"].items():
+            for budget, cell in cells.items():
+                shares = (f"{cell[key]:.1%}" for key in ("kept", "accuracy", "agreement"))
+                lines.append(row(method, budget, *shares))
+    return lines
+
+
 TABLES: dict[str, Callable[[], list[str]]] = {
     "settings": lambda: settings_table().rstrip().splitlines(),
     "pools": pools,
@@ -259,6 +307,10 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "judges": judges,
     "thresholds": thresholds,
     "frontier": frontier,
+    "cot": cot,
+    "cot_turns": cot_turns,
+    "cot_train": cot_train,
+    "cot_code": cot_code,
     "passthrough": passthrough,
     "cut_off": cut_off,
     "depth": depth,

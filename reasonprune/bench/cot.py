@@ -11,22 +11,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reasonprune.answers import AnswerClasses, MathChecker, canonical, extract_answer
-from reasonprune.bench.dataset import read_dataset
+from reasonprune.answers import AnswerClasses, MathChecker
+from reasonprune.bench.cot_examples import Example, example_of, states, withheld
+from reasonprune.bench.dataset import Question, read_dataset
 from reasonprune.bench.record import PROBE_TOKENS, RecordConfig, record_with, recorded_rows
-from reasonprune.cot.compressor import METHODS, Chain, Method, candidates, compress
-from reasonprune.cot.located import locate, token_starts
-from reasonprune.cot.route import numbers, results, route_to
-from reasonprune.cot.scores import TokenScores, check_fingerprint, fingerprint
+from reasonprune.bench.sampling import sampling_of
+from reasonprune.cot.compressor import METHODS, Method, compress
+from reasonprune.cot.scores import fingerprint
 from reasonprune.cot.steps import split_steps
 from reasonprune.errors import PoolError, RequestError
 
+Progress = Callable[[str, int, int], None]
 CHUNK = 64  # questions whose answers are under way together
 
 
 @dataclass(frozen=True)
 class CotConfig:
-    """`withhold`: cut every chain before the step that first states its answer, so that it must be worked out."""
+    """`withhold`: measure also with every chain cut before the step that first states its answer."""
 
     model: str
     budgets: tuple[float, ...]
@@ -35,20 +36,6 @@ class CotConfig:
     concurrency: int = 16
     seed: int = 0
     withhold: bool = False
-
-
-@dataclass(frozen=True)
-class Example:
-    """A question with its full chain; `prompt` are the tokens before the chain, `answer` is what the chain answers."""
-
-    question: str
-    gold: str
-    answer: str
-    prompt: tuple[int, ...]
-    chain: Chain
-    scores: TokenScores
-    opening: str
-    route: frozenset[int] | None = None
 
 
 @dataclass
@@ -104,7 +91,7 @@ def parse_methods(text: str) -> tuple[Method, ...]:
 
 
 def bench_cot(
-    data: Path, config: CotConfig, limit: int | None, chains: Path | None, progress: Callable[[str, int, int], None]
+    data: Path, config: CotConfig, limit: int | None, chains: Path | None, progress: Progress
 ) -> dict[str, Any]:
     """Kept tokens, accuracy and agreement of every method at every budget, on chains that the model wrote itself.
 
@@ -130,105 +117,55 @@ def _is_pool(data: Path) -> bool:
     return isinstance(first, dict) and "traces" in first
 
 
-async def _bench(
-    data: Path, config: CotConfig, limit: int | None, chains: Path, progress: Callable[[str, int, int], None]
-) -> dict[str, Any]:
+async def _bench(data: Path, config: CotConfig, limit: int | None, chains: Path, progress: Progress) -> dict[str, Any]:
     from reasonprune.engine.offline import open_engine
 
-    pool = _is_pool(data)
-    questions = [] if pool else read_dataset(data, limit)
+    recorded = recorded_rows(data, limit) if _is_pool(data) else None
+    questions = [] if recorded is not None else read_dataset(data, limit)
     async with open_engine(config.model) as engine:
-        with MathChecker() as checker:
-            if pool:
-                rows = recorded_rows(data, limit)
-            else:
-                record = RecordConfig(config.model, 1, 0.0, 1.0, config.max_tokens, 0, config.seed, config.concurrency)
-                await record_with(
-                    engine, questions, record, chains, lambda done, total: progress("recording", done, total)
-                )
-                wanted = {question.question for question in questions}
-                rows = [row for row in recorded_rows(chains, None) if row["question"] in wanted]
-            examples = [found for row in rows if (found := _example(engine.get_tokenizer(), row, checker))]
-            if config.withhold:
-                examples = [cut for example in examples if (cut := _withheld(example))]
-            if not examples:
-                raise PoolError(
-                    f"{data}: none of {len(rows)} chains can be used. The model must end its reasoning with an answer"
-                    " within the recorded length; record with a larger --max-tokens, or more questions."
-                )
-            return await _measure(engine, checker, examples, len(rows), config, progress)
+        rows = recorded or await _record(engine, questions, config, chains, progress)
+        return await measure_chains(engine, rows, config, progress)
 
 
-def _example(tokenizer: Any, row: dict[str, Any], checker: MathChecker) -> Example | None:
-    """The example of a recorded question; None where no trace of it ended with an answer."""
-    classes = AnswerClasses(checker)
-    gold = classes.add(row["gold"])
-    ended = [t for t in row["traces"] if t["finish_reason"] == "stop" and extract_answer(t["text"]) is not None]
-    ended.sort(key=lambda t: classes.add(extract_answer(t["text"]) or "") != gold)  # stable: the first right one
-    if not ended:
-        return None
-    trace = ended[0]
-    check_fingerprint(row.get("tokenizer"), fingerprint(tokenizer), f"the chain of {row['question'][:40]!r}")
-    text = trace["text"]
-    found = locate(text)
-    starts = token_starts(tokenizer, trace["token_ids"], text)
-    if starts is None or found.start == found.end:
-        return None
-    inside = [
-        (start, p) for start, p in zip(starts, trace["logprobs"], strict=False) if found.start <= start < found.end
-    ]
-    scores = TokenScores(tuple(start - found.start for start, _ in inside), tuple(p for _, p in inside), "recorded")
-    return Example(
-        question=row["question"],
-        gold=row["gold"],
-        answer=extract_answer(text) or "",
-        prompt=tuple(row["prompt_token_ids"]),
-        chain=Chain(text[found.start : found.end], row["question"], found.anchor),
-        scores=scores,
-        opening=text[: found.start],
-    )
+async def _record(
+    engine: Any, questions: list[Question], config: CotConfig, chains: Path, progress: Progress
+) -> list[dict[str, Any]]:
+    """One greedy chain for each question, as `reasonprune record --n 1 --temperature 0` would record it."""
+    sampling = sampling_of(config.model, 0.0, None)
+    record = RecordConfig(config.model, 1, *sampling, config.max_tokens, 0, config.seed, config.concurrency)
+    await record_with(engine, questions, record, chains, lambda done, total: progress("recording", done, total))
+    rows = {row["question"]: row for row in recorded_rows(chains, None)}
+    return [rows[question.question] for question in questions]
 
 
-def states(text: str, answer: str) -> bool:
-    """Whether `answer` stands in `text`, as a number where it is one."""
-    form = canonical(answer).lstrip("-")
-    return form in numbers(text) or (not form[:1].isdigit() and answer in text)
-
-
-def _withheld(example: Example) -> Example | None:
-    """The chain before the step that first states the answer; None where fewer than two steps are left of it."""
-    text, answer = example.chain.text, canonical(example.answer).lstrip("-")
-    steps = split_steps(text)
-    given = answer in numbers(example.question)
-
-    def says(part: str) -> bool:
-        return answer in results(part) or (not given and states(part, example.answer))
-
-    index = next((i for i, step in enumerate(steps) if says(text[step.start : step.end])), 0)
-    cut = steps[index].start
-    if index < 2 or len(split_steps(text[:cut])) != index:
-        return None
-    route = route_to(text, steps, example.chain.anchor, example.question)
-    count = sum(start < cut for start in example.scores.starts)
-    return Example(
-        question=example.question,
-        gold=example.gold,
-        answer=example.answer,
-        prompt=example.prompt,
-        chain=Chain(text[:cut].rstrip(), example.question, example.chain.anchor),
-        scores=TokenScores(example.scores.starts[:count], example.scores.logprobs[:count], "recorded"),
-        opening=example.opening,
-        route=frozenset(i for i in route if i < index),
-    )
+async def measure_chains(
+    engine: Any, rows: list[dict[str, Any]], config: CotConfig, progress: Progress
+) -> dict[str, Any]:
+    """`bench_cot` for recorded questions on an engine that runs already."""
+    tokenizer = engine.get_tokenizer()
+    name = fingerprint(tokenizer)
+    with MathChecker() as checker:
+        examples = [found for row in rows if (found := example_of(row, tokenizer, name, checker))]
+        if not examples:
+            raise PoolError(
+                f"None of the {len(rows)} chains can be used: the model must end its reasoning with an answer within"
+                " the recorded length. Record with a larger --max-tokens, or more questions."
+            )
+        whole = await _measure(engine, checker, examples, config, "answering", progress)
+        result = {"model": config.model, "questions": len(rows), "scored_by": "recorded", **whole}
+        if config.withhold:
+            cut = [short for example in examples if (short := withheld(example))]
+            result["withheld"] = await _measure(engine, checker, cut, config, "answering, cut", progress)
+    return result
 
 
 async def _measure(
     engine: Any,
     checker: MathChecker,
     examples: list[Example],
-    asked: int,
     config: CotConfig,
-    progress: Callable[[str, int, int], None],
+    what: str,
+    progress: Progress,
 ) -> dict[str, Any]:
     from reasonprune.engine.probe import Prober
 
@@ -257,7 +194,7 @@ async def _measure(
             for method, budget in cells
         }
         texts = list(dict.fromkeys(result.text for result in found.values()))
-        names = [f"cot-{number}-{index}" for index in range(len(texts))]
+        names = [f"{what}-{number}-{index}" for index in range(len(texts))]
         given = await asyncio.gather(*(answered(example, *pair) for pair in zip(texts, names, strict=True)))
         answers = dict(zip(texts, given, strict=True))
         for key, result in found.items():
@@ -276,20 +213,16 @@ async def _measure(
     for start in range(0, len(examples), CHUNK):
         part = examples[start : start + CHUNK]
         await asyncio.gather(*(one(start + i, example) for i, example in enumerate(part)))
-        progress("answering", start + len(part), len(examples))
+        progress(what, start + len(part), len(examples))
     methods: dict[str, dict[str, Any]] = {method: {} for method in config.methods}
     for (method, budget), cell in cells.items():
         methods[method][f"{budget:g}"] = cell.as_json()
-    steps = [len(candidates(e.chain, e.scores, "none").steps) for e in examples]
+    steps = [len(split_steps(example.chain.text)) for example in examples]
     return {
-        "model": config.model,
-        "questions": asked,
         "chains": len(examples),
         "chains_correct": correct,
-        "chain_tokens": round(sum(len(e.scores.starts) for e in examples) / len(examples), 1),
-        "chain_steps": round(sum(steps) / len(steps), 1),
-        "withheld": config.withhold,
-        "scored_by": "recorded",
+        "chain_tokens": round(sum(len(e.scores.starts) for e in examples) / max(1, len(examples)), 1),
+        "chain_steps": round(sum(steps) / max(1, len(steps)), 1),
         "methods": methods,
     }
 

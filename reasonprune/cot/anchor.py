@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from reasonprune.cot.backends import Backend
 from reasonprune.cot.compressor import Chain
-from reasonprune.cot.route import SIMILAR, similarity
+from reasonprune.cot.route import similarity
 from reasonprune.cot.steps import Step, split_steps
 
 ATTEMPTS = 5
@@ -46,7 +46,7 @@ def matched(chain: str, steps: Sequence[Step], extract: str) -> frozenset[int] |
     for section in split_steps(extract):
         wanted = extract[section.start : section.end]
         ahead = range(behind + 1, len(steps))
-        hit = next((i for i in ahead if similarity(chain[steps[i].start : steps[i].end], wanted) >= SIMILAR), None)
+        hit = next((i for i in ahead if similarity(chain[steps[i].start : steps[i].end], wanted) > 0), None)
         if hit is None:
             return None
         found.add(hit)
@@ -63,8 +63,9 @@ async def written_route(chain: Chain, backend: Backend, attempts: int = ATTEMPTS
     ask = ROUTE.format(question=chain.question, anchor=chain.anchor)
     route = await backend.write([{"role": "user", "content": ask}], ROUTE_TOKENS, 0.0)
     ask = EXTRACT.format(route=route, chain=chain.text)
+    tokens = len(chain.text) // 2 + 64  # more than any copy of it takes
     for attempt in range(attempts):
-        extract = await backend.write([{"role": "user", "content": ask}], len(chain.text), min(1.0, 0.3 * attempt))
+        extract = await backend.write([{"role": "user", "content": ask}], tokens, min(1.0, 0.3 * attempt))
         if (hits := matched(chain.text, steps, extract.strip())) is not None:
             return hits
     return None

@@ -88,8 +88,8 @@ def bench_command(
         Path | None, typer.Option(help="where the recorded chains are kept; goes on where it stopped")
     ] = None,
     max_tokens: Annotated[int, typer.Option(help="most tokens of a chain when recording")] = 400,
-    withhold: Annotated[bool, typer.Option(help="cut chains before their answer is first stated")] = False,
-    concurrency: Annotated[int, typer.Option(help="requests under way at once")] = 16,
+    withhold: Annotated[bool, typer.Option(help="measure also on chains cut before their answer")] = False,
+    concurrency: Annotated[int, typer.Option(help="requests under way at once")] = 32,
     seed: Seed = 0,
 ) -> None:
     """Whether a model still gives the answer of its chain of thought when steps are left out of it."""

@@ -18,7 +18,7 @@ from reasonprune.cot.chats import Found, chains_in
 from reasonprune.cot.compressor import METHODS, Compression, Method, budget_tokens, compress
 from reasonprune.cot.iterative import compress_iteratively
 from reasonprune.cot.upstream import UpstreamBackend
-from reasonprune.errors import PoolError, ReasonpruneError, RequestError
+from reasonprune.errors import PoolError, ReasonpruneError, RequestError, ScoreError
 
 NOTHING_FOUND = "no chain of thought was found in this row"
 REPORT = "reasonprune"
@@ -201,9 +201,13 @@ async def compress_found(
     scores = await scores_of(found, backend, where)
     route, not_applied = None, list[dict[str, str]]()
     if config.anchor == "llm":
-        route = await written_route(chain, backend)
+        reason = "no attempt was a true extract of the chain"
+        try:
+            route = await written_route(chain, backend)
+        except ScoreError as error:
+            reason = error.message
         if route is None:
-            reason = "no attempt was a true extract of the chain; the visible answer was the anchor instead"
+            reason += "; the visible answer was the anchor instead"
             not_applied.append({"technique": "anchor.llm", "reason": reason})
     if config.iterative:
 
@@ -212,7 +216,10 @@ async def compress_found(
 
         result = await compress_iteratively(chain, score, config.budget, config.method, route, scores)
     else:
-        result = compress(chain, scores, config.budget, config.method, config.seed + seed, route)
+        # Comparing long texts takes a while, and servers have other requests to serve.
+        result = await asyncio.to_thread(
+            compress, chain, scores, config.budget, config.method, config.seed + seed, route
+        )
     report = result.as_json(chain.text)
     if config.gate and result.text != chain.text and not await _same_answer(found, result, backend):
         reason = "the model does not give the same answer from the shortened chain; the chain stays whole"

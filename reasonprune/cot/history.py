@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from reasonprune.cot.backends import Backend
 from reasonprune.cot.chats import Found, turns_in
-from reasonprune.cot.compressor import compress
+from reasonprune.cot.compressor import budget_tokens, compress
 from reasonprune.cot.located import locate, token_starts
 from reasonprune.cot.scores import Source, TokenScores
 from reasonprune.errors import ReasonpruneError
@@ -88,8 +88,12 @@ class History:
         self, messages: Sequence[Any], budget: float, model: str = ""
     ) -> tuple[list[Any], HistoryReport]:
         """`messages` with every marked reasoning of assistant turns cut to `budget`, and the report; the input is left
-        as it is. A turn that cannot be scored stays whole and is named in the report."""
+        as it is. A turn that cannot be scored stays whole and is named in the report.
+
+        Raises RequestError for a budget that is none.
+        """
         began = time.perf_counter()
+        budget_tokens(budget, 1)
         # A copy of JSON: chains are put into it.
         shortened: list[Any] = json.loads(json.dumps(list(messages)))
         report = HistoryReport()

@@ -17,6 +17,8 @@ from reasonprune.cot.steps import Step, split_steps
 SIMILAR = 0.6
 """The published bar of Ratcliff-Obershelp similarity above which a section counts as taken from the chain."""
 
+COMPARED = 4000  # characters; what is longer takes seconds
+
 _NUMBER = re.compile(r"(?<![\w.])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\w])|(?<![\w.])\.\d+")
 _RESULT = re.compile(r"(?:=|\\approx|\\Rightarrow|≈)[\s\\($€£{]*(?:boxed\{|text\{)?[\s\\$€£{]*(-?[\d.,]*\d)")
 _DEFINITION = re.compile(
@@ -25,12 +27,21 @@ _DEFINITION = re.compile(
 )
 
 
-def similarity(a: str, b: str, bar: float = SIMILAR) -> float:
-    """Ratcliff-Obershelp ratio of two texts; 0 where cheap bounds show that it is below `bar`."""
-    matcher = SequenceMatcher(None, a.strip(), b.strip(), autojunk=False)
-    if matcher.real_quick_ratio() < bar or matcher.quick_ratio() < bar:
+def similarity(a: str, b: str) -> float:
+    """Ratcliff-Obershelp ratio of two texts, of long ones by their beginnings; 0 where it is below `SIMILAR`."""
+    return _ratio(_matcher(b), a)
+
+
+def _matcher(text: str) -> SequenceMatcher[str]:
+    return SequenceMatcher(None, "", text.strip()[:COMPARED], autojunk=False)
+
+
+def _ratio(matcher: SequenceMatcher[str], text: str) -> float:
+    matcher.set_seq1(text.strip()[:COMPARED])
+    if matcher.real_quick_ratio() < SIMILAR or matcher.quick_ratio() < SIMILAR:  # cheap upper bounds
         return 0.0
-    return matcher.ratio()
+    ratio = matcher.ratio()
+    return ratio if ratio >= SIMILAR else 0.0
 
 
 def numbers(text: str) -> list[str]:
@@ -47,10 +58,8 @@ def results(text: str) -> set[str]:
 def route_to(chain: str, steps: Sequence[Step], anchor: str, question: str = "") -> frozenset[int]:
     """Indices of the steps of `chain` that lead to `anchor`, the visible answer; numbers in `question` are given."""
     texts = [chain[step.start : step.end] for step in steps]
-    sections = [anchor[section.start : section.end] for section in split_steps(anchor)]
-    alike = {
-        index for index, text in enumerate(texts) if any(similarity(text, section) >= SIMILAR for section in sections)
-    }
+    sections = [_matcher(anchor[section.start : section.end]) for section in split_steps(anchor)]
+    alike = {index for index, text in enumerate(texts) if any(_ratio(section, text) for section in sections)}
     return frozenset(alike | _producers(texts, set(numbers(anchor)), set(numbers(question))))
 
 

@@ -1,7 +1,7 @@
 """A chain of thought as steps: spans that add up to the text again, so that leaving some out retypes nothing.
 
-Steps are paragraphs and list items. Code fences and display formulas are never torn. A chain without blank lines and
-list items falls back to its lines, and a single line to its sentences.
+Steps are paragraphs and list items; a formula on lines of its own ends one. Code fences and formulas are never torn. A
+chain without blank lines and list items falls back to its lines, and a single line to its sentences.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ def split_steps(text: str) -> list[Step]:
     if not text:
         return []
     fences = list(_fences(text))
-    atoms = sorted([*fences, *_formulas(text, fences)])
-    edges = {edge for fence in fences for edge in fence}
+    formulas = list(_formulas(text, fences))
+    atoms = sorted([*fences, *formulas])
+    edges = {edge for fence in fences for edge in fence} | {end for _, end in _standing_alone(text, formulas)}
     starts = _free(text, atoms, _paragraphs_and_items(text), edges)
     if len(starts) == 1 and not fences:
         starts = _free(text, atoms, (line for line, _ in _lines(text)), set())
@@ -106,6 +107,15 @@ def _formulas(text: str, fences: list[tuple[int, int]]) -> Iterator[tuple[int, i
             if start >= reached:
                 yield start, end
                 reached = end
+
+
+def _standing_alone(text: str, formulas: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Formulas on lines of their own, line end included: what follows them begins anew, blank line or not."""
+    for start, end in formulas:
+        line_end = text.find("\n", end)
+        line_start = text.rfind("\n", 0, start) + 1
+        if line_end >= 0 and not text[end:line_end].strip(" \t.,") and not text[line_start:start].strip():
+            yield start, line_end + 1
 
 
 def _delimited(text: str, low: int, high: int) -> Iterator[tuple[int, int]]:

@@ -45,11 +45,7 @@ class EngineBackend:
             raise ScoreError(
                 "The model's tokenizer does not give the chain back as it was; it cannot be scored with it."
             )
-        limit = getattr(engine.model_config, "max_model_len", None)
-        if limit is not None and len(prompt) + len(ids) >= limit:
-            raise ScoreError(
-                f"The chain and what comes before it have {len(prompt) + len(ids)} tokens; the model takes {limit}."
-            )
+        room(engine, len(prompt) + len(ids))
         logprobs = await continuation_logprobs(engine, prompt, ids, self._request(), None, self._salt)
         inside = [(start - len(opening), p) for start, p in zip(starts, logprobs, strict=True) if start >= len(opening)]
         return TokenScores(tuple(start for start, _ in inside), tuple(p for _, p in inside), "engine")
@@ -58,9 +54,10 @@ class EngineBackend:
         from reasonprune.engine.offline import sampling
 
         engine, tokenizer = await self.engine(), await self.tokenizer()
-        prompt = {"type": "token", "prompt_token_ids": prompt_ids(tokenizer, messages)}
+        ids = prompt_ids(tokenizer, messages)
+        params = sampling(temperature, 1.0, min(max_tokens, room(engine, len(ids))), None)
         final = None
-        async for output in engine.generate(prompt, sampling(temperature, 1.0, max_tokens, None), self._request()):
+        async for output in engine.generate({"type": "token", "prompt_token_ids": ids}, params, self._request()):
             final = output.outputs[0]
         assert final is not None, "the engine ends every request with an output"
         return str(final.text)
@@ -72,6 +69,7 @@ class EngineBackend:
         prober = Prober.of(tokenizer, PROBE_TOKENS)
         ids = tokenizer.encode(text, add_special_tokens=False)
         prompt = {"prompt_token_ids": prompt_ids(tokenizer, messages)}
+        room(engine, len(prompt["prompt_token_ids"]) + len(ids) + PROBE_TOKENS + len(prober.suffix_in_thought))
         return (await prober.force(engine, prompt, ids, text, self._request(), {})).answer
 
     def _request(self) -> str:
@@ -114,6 +112,14 @@ class LocalBackend(EngineBackend):
 
             self._loaded = AutoTokenizer.from_pretrained(resolve(self._model).path)
         return self._loaded
+
+
+def room(engine: Any, tokens: int) -> int:
+    """How many tokens fit after `tokens`, at least one; raises ScoreError where none does."""
+    limit = int(engine.model_config.max_model_len)
+    if tokens >= limit:
+        raise ScoreError(f"The chain and what comes before it have {tokens} tokens; the model takes {limit}.")
+    return limit - tokens
 
 
 def prompt_ids(tokenizer: Any, messages: Messages) -> list[int]:

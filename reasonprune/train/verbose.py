@@ -20,12 +20,16 @@ DETOURS = (
 
 @dataclass(frozen=True)
 class VerboseConfig:
-    """How TinyReasoner is made verbose: full fine-tuning on solutions with detours and repeated checks."""
+    """How TinyReasoner is made verbose: full fine-tuning on solutions with detours and repeated checks.
 
-    examples: int = 6000
+    `chains`: further such solutions, written beside the model for `reasonprune compress` and `train cot`.
+    """
+
+    examples: int = 4000
     steps: int = 500
     learning_rate: float = 7e-4
-    batch_tokens: int = 4096
+    batch_tokens: int = 2048
+    chains: int = 1200
     seed: int = 0
 
 
@@ -48,8 +52,16 @@ def verbose_solution(rng: random.Random, problem: Problem) -> str:
     return written(steps, value)
 
 
+def _write_data(file: Path, rng: random.Random, count: int) -> None:
+    with file.open("w", encoding="utf-8") as out:
+        for _ in range(count):
+            problem = sample_problem(rng)
+            row = {"question": problem.question, "gold": str(problem.answer), "text": verbose_solution(rng, problem)}
+            out.write(json.dumps(row) + "\n")
+
+
 def train_verbose(out: Path, config: VerboseConfig) -> None:
-    """Saves the verbose model to `out` in Hugging Face format, `training.json` beside it."""
+    """Saves the verbose model to `out` in Hugging Face format, `training.json` and `train.jsonl` beside it."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from reasonprune.models import resolve
@@ -64,6 +76,8 @@ def train_verbose(out: Path, config: VerboseConfig) -> None:
     ]
     sft = SftConfig(config.steps, config.learning_rate, config.batch_tokens, config.seed)
     report = fine_tune(model, tokenizer, examples, sft, "verbose TinyReasoner")
-    model.to("cpu").save_pretrained(out)
+    out.mkdir(parents=True, exist_ok=True)
+    _write_data(out / "train.jsonl", rng, config.chains)
+    model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     (out / "training.json").write_text(json.dumps({"config": asdict(config), **report}, indent=2) + "\n")

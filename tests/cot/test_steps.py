@@ -47,6 +47,14 @@ def test_display_formulas_are_never_torn(formula: str) -> None:
     assert parts(f"We have\n\n{formula}\n\nSo c.") == ["We have\n\n", f"{formula}\n\n", "So c."]
 
 
+def test_a_formula_on_its_own_lines_ends_a_step() -> None:
+    text = "First we halve:\n\\[\n40/2 = 20\n\\]\nNext, with \\[ x \\] in it,\n\\[ 20 + 5 = 25 \\].\nSo 25."
+    first, second, third = parts(text)
+    assert first == "First we halve:\n\\[\n40/2 = 20\n\\]\n"
+    assert second.startswith("Next, with")
+    assert third == "So 25."
+
+
 def test_an_unclosed_formula_is_plain_text() -> None:
     assert parts("We have \\[ x\n\nand $$ y\n\nand \\begin{a} z") == [
         "We have \\[ x\n\n",

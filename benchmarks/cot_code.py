@@ -1,0 +1,123 @@
+"""HumanEval with written-out reasoning: does the model's code still pass when steps of its reasoning are left out?
+
+Usage: `python benchmarks/cot_code.py --data HumanEval.jsonl --chains CHAINS --json RESULT`
+
+The demo model first says how it would solve the task, without code; then it writes the function after its full
+reasoning, and after reasoning cut by every method. Code is run against the task's tests in a guarded process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+from pathlib import Path
+from typing import Any
+
+from reasonprune.bench.guarded import run_guarded
+from reasonprune.bench.provenance import provenance, write
+from reasonprune.cot.compressor import Chain, Method, compress
+from reasonprune.engine.backend import LocalBackend, prompt_ids
+from reasonprune.engine.offline import sampling
+
+ASK = """Complete this Python function.
+
+```python
+{prompt}```
+
+First explain step by step, in short paragraphs and without code, how you would do it. Then write the whole function \
+in one code block."""
+FENCE = "\n\n```python\n"
+CODE_TOKENS = 256
+METHODS: tuple[Method, ...] = ("asap", "first_token_only", "perplexity", "random", "last_k")
+
+
+async def generate(backend: LocalBackend, ids: list[int], tokens: int, stop: str, name: str) -> str:
+    engine = await backend.engine()
+    params = sampling(0.0, 1.0, tokens, None, stop=[stop])
+    prompt = {"type": "token", "prompt_token_ids": ids}
+    final = None
+    async for output in engine.generate(prompt, params, name):
+        final = output.outputs[0]
+    assert final is not None
+    return str(final.text)
+
+
+def recorded(chains: Path) -> dict[str, str]:
+    """Chains by task, of this run's predecessors."""
+    lines = chains.read_text().splitlines() if chains.exists() else []
+    return {row["task_id"]: row["chain"] for row in map(json.loads, lines)}
+
+
+def keep(chains: Path, task: str, chain: str) -> None:
+    with chains.open("a") as file:
+        file.write(json.dumps({"task_id": task, "chain": chain}) + "\n")
+
+
+async def measure(tasks: list[dict[str, Any]], budgets: list[float], chains: Path) -> dict[str, Any]:
+    kept = recorded(chains)
+    async with LocalBackend("demo") as backend:
+        tokenizer = await backend.tokenizer()
+        gate = asyncio.Semaphore(16)
+
+        async def code(task: dict[str, Any], reasoning: str, name: str) -> bool:
+            ids = prompt_ids(tokenizer, [{"role": "user", "content": ASK.format(prompt=task["prompt"])}])
+            ids += tokenizer.encode(reasoning.rstrip() + FENCE, add_special_tokens=False)
+            async with gate:
+                written = await generate(backend, ids, CODE_TOKENS, "```", name)
+            program = f"{task['prompt']}    pass\n\n{written}\n\n{task['test']}\n\ncheck({task['entry_point']})\n"
+            return (await asyncio.to_thread(run_guarded, program)).passed
+
+        async def one(task: dict[str, Any]) -> dict[str, Any] | None:
+            messages = [{"role": "user", "content": ASK.format(prompt=task["prompt"])}]
+            name = task["task_id"]
+            if name not in kept:
+                async with gate:
+                    kept[name] = await generate(backend, prompt_ids(tokenizer, messages), 320, "```", f"{name}-chain")
+                keep(chains, name, kept[name])
+            chain = Chain(kept[name].strip(), task["prompt"])
+            if not chain.text:
+                return None
+            scores = await backend.score(messages, "", chain.text)
+            found = {(m, b): compress(chain, scores, b, m, seed=len(name)) for m in METHODS for b in budgets}
+            texts = list(dict.fromkeys([chain.text, *(result.text for result in found.values())]))
+            passed = await asyncio.gather(*(code(task, text, f"{name}-{i}") for i, text in enumerate(texts)))
+            verdict = dict(zip(texts, passed, strict=True))
+            return {"full": verdict[chain.text], "cells": {key: (r, verdict[r.text]) for key, r in found.items()}}
+
+        rows = [row for row in await asyncio.gather(*(one(task) for task in tasks)) if row is not None]
+    methods: dict[str, dict[str, Any]] = {}
+    for method in METHODS:
+        methods[method] = {}
+        for budget in budgets:
+            cells = [(row["full"], *row["cells"][method, budget]) for row in rows]
+            methods[method][f"{budget:g}"] = {
+                "kept": round(sum(r.kept_tokens for _, r, _ in cells) / sum(r.tokens for _, r, _ in cells), 4),
+                "accuracy": round(sum(ok for _, _, ok in cells) / len(cells), 4),
+                "agreement": round(sum(full == ok for full, _, ok in cells) / len(cells), 4),
+            }
+    full = round(sum(row["full"] for row in rows) / len(rows), 4)
+    return {"model": "demo", "tasks": len(rows), "accuracy_with_full_reasoning": full, "methods": methods}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--chains", type=Path, required=True)
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--budgets", default="0.3,0.5,0.7")
+    parser.add_argument("--json", type=Path, required=True)
+    options = parser.parse_args()
+    tasks = [json.loads(line) for line in options.data.read_text().splitlines()][: options.limit]
+    result = asyncio.run(measure(tasks, [float(b) for b in options.budgets.split(",")], options.chains))
+    gc.collect()
+    command = (
+        f"python benchmarks/cot_code.py --data {options.data.name} --limit {options.limit} --budgets {options.budgets}"
+    )
+    write(options.json, {**result, "provenance": {**provenance(0, options.data, "demo"), "command": command}})
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""`bench cot` on the shared engine: TinyReasoner's own chains, from recording to the table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from reasonprune.bench.cot import CotConfig, measure_chains
+from reasonprune.bench.dataset import read_dataset
+from reasonprune.bench.record import RecordConfig, record_with, recorded_rows
+from reasonprune.cot.compressor import METHODS
+from reasonprune.models import resolve
+
+
+def quiet(*_: Any) -> None:
+    """No progress bar."""
+
+
+async def test_chains_are_recorded_shortened_and_answered(engine: Any, tmp_path: Path) -> None:
+    questions = read_dataset(Path(resolve("tiny").path) / "test.jsonl", 16)
+    chains = tmp_path / "chains.jsonl"
+    await record_with(engine, questions, RecordConfig("tiny", 1, 0.0, 1.0, 300, 0, 0, 16), chains, quiet)
+    config = CotConfig("tiny", (0.5, 1.0), METHODS, withhold=True)
+    result = await measure_chains(engine, recorded_rows(chains, None), config, quiet)
+    assert 8 <= result["chains"] <= result["questions"] == 16
+    assert list(result["methods"]) == list(METHODS)
+    for cells in result["methods"].values():
+        assert list(cells) == ["0.5", "1"]
+        assert cells["1"]["kept"] == 1
+        assert cells["1"] == result["methods"]["none"]["1"], "with the whole budget all methods keep all"
+        assert 0 < cells["1"]["agreement"] <= 1
+    assert result["methods"]["none"]["0.5"] == result["methods"]["none"]["1"]
+    asap, last = result["methods"]["asap"]["0.5"], result["methods"]["last_k"]["0.5"]
+    assert asap["answer_still_stated"] == last["answer_still_stated"] == 1
+    assert result["methods"]["random"]["0.5"]["kept"] <= 0.5
+    assert result["withheld"]["methods"]["none"]["0.5"]["answer_still_stated"] == 0
