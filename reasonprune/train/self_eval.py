@@ -134,7 +134,7 @@ def _adapter(
     report = _asked(model, tokenizer, parts["test"][:MOST_ASKED], partial(progress, "test"))
     wrapped.peft_config["default"].base_model_name_or_path = _portable(name)
     out.mkdir(parents=True, exist_ok=True)
-    wrapped.save_pretrained(str(out))
+    wrapped.save_pretrained(str(out), save_embedding_layers=False)  # else peft looks for them on the hub
     (out / "README.md").unlink(missing_ok=True)  # a form to fill in; self-eval.json says what there is to say
     (out / "adapter_model.safetensors").chmod(0o644)
     parameters = sum(p.numel() for p in wrapped.parameters() if p.requires_grad)
