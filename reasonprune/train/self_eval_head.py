@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from reasonprune.bench.judging import auroc_within
-from reasonprune.selfeval.head import BINS, RIGHT, UNBEATEN, HeadSpec, ValueHead, bin_of
-from reasonprune.train.samples import SHARES, SampledQuestion
+from reasonprune.selfeval.head import BINS, RIGHT, UNBEATEN, HeadSpec, ValueHead, bin_of, trail
+from reasonprune.train.samples import SHARES, Sample, SampledQuestion
 
 BATCH_TOKENS = 16_384
 LENGTH_WEIGHT = 0.3  # of the remaining length in the loss; a value is what most decisions go by
@@ -34,7 +34,7 @@ class HeadConfig:
 
 @dataclass
 class States:
-    """Hidden states [n, width] with what became of their traces, row by row.
+    """Hidden states with their trails [n, width], and what became of their traces, row by row.
 
     `share` is the one of SHARES at which the state was taken, 0 where it was drawn at random.
     """
@@ -80,7 +80,8 @@ def hidden_states(
         for job, states in zip(batch, _run(model, batch), strict=True):
             number, question, sample, places = job
             positions = [len(question.prompt_ids) + at - 1 for at, _ in places]
-            found.append(states[positions].float())
+            trails = torch.tensor([trail_at(sample, at) for at, _ in places])
+            found.append(torch.cat([states[positions].float(), trails], dim=1))
             unbeaten = question.unbeaten(sample)
             facts += [(sample.right, unbeaten, len(sample.token_ids) - at, number, share) for at, share in places]
         start = end
@@ -94,6 +95,12 @@ def hidden_states(
         np.asarray(number_, dtype=np.int64),
         np.asarray(share_, dtype=np.float64),
     )
+
+
+def trail_at(sample: Sample, tokens: int) -> list[float]:
+    """The trail of a trace's first tokens, as the worker keeps it."""
+    logprobs = sample.logprobs[:tokens]
+    return trail(min(0.0, *logprobs), sum(logprobs), tokens)
 
 
 def _length(job: Any) -> int:

@@ -12,7 +12,14 @@ from reasonprune.train.samples import SHARES, read_samples, split, split_of
 
 def row(question: str, answers: list[str], model: str = "tiny", **more: Any) -> dict[str, Any]:
     traces = [
-        {"token_ids": list(range(10)), "text": f"\\boxed{{{a}}}", "answer": a, "finish_reason": "stop"} for a in answers
+        {
+            "token_ids": list(range(10)),
+            "logprobs": [-0.1] * 10,
+            "text": f"\\boxed{{{a}}}",
+            "answer": a,
+            "finish_reason": "stop",
+        }
+        for a in answers
     ]
     return {"question": question, "gold": "1", "prompt_token_ids": [1, 2], "model": model, "traces": traces, **more}
 
@@ -61,7 +68,7 @@ def test_too_few_questions_are_refused(tmp_path: Path) -> None:
 def test_a_pool_without_tokens_or_of_two_models_is_refused(tmp_path: Path) -> None:
     bare = row("q", ["1"])
     del bare["prompt_token_ids"]
-    with pytest.raises(PoolError, match="holds no token ids"):
+    with pytest.raises(PoolError, match="holds no token ids and log-probabilities"):
         read_samples(pool(tmp_path, [bare]))
     with pytest.raises(PoolError, match="of several models"):
         read_samples(pool(tmp_path, [row("a", ["1"]), row("b", ["1"], model="demo")]))

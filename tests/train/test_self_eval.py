@@ -55,7 +55,10 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
             result = i + 1 + k % 2
             text = f"<think>\n{i}+1={result}.\n</think>\n\nThe answer is \\boxed{{{result}}}."
             ids = [*tokenizer.encode(text), tokenizer.eos_token_id]
-            traces.append({"text": text, "token_ids": ids, "answer": str(result), "finish_reason": "stop"})
+            logprobs = [-0.1 - k % 2] * len(ids)
+            traces.append(
+                {"text": text, "token_ids": ids, "logprobs": logprobs, "answer": str(result), "finish_reason": "stop"}
+            )
         prompt = tokenizer.apply_chat_template([{"role": "user", "content": question}], add_generation_prompt=True)
         ids = list(prompt["input_ids"]) if not isinstance(prompt, list) else prompt
         rows.append({"question": question, "gold": str(i + 1), "prompt_token_ids": ids, "model": "tiny"})
