@@ -298,6 +298,29 @@ def cot_code() -> list[str]:
     return lines
 
 
+def self_eval() -> list[str]:
+    heads = ["kind", "n", "questions", "AUROC within", "at half", "pooled", "ECE"]
+    heads += ["one sample", "majority", "best score", "weighted", "ms a check", "tokens a check"]
+    lines = [row(*heads), row(*["---"] * len(heads))]
+    for result in load("self-eval-*.json"):
+        accuracy, tokens = result["accuracy"], result["check_tokens"]
+        ranked = [result[key] for key in ("auroc_within", "auroc_within_half", "auroc_pooled")]
+        shown = ["-" if value is None else f"{value:.3f}" for value in (*ranked, result["shares"]["1"]["ece"])]
+        gains = [f"{accuracy[key]:.1%}" for key in ("one_sample", "majority", "selection", "weighted_majority")]
+        cost = f"{tokens['read_beyond_the_cache']:.0f} read, {tokens['generated']:.0f} written"
+        lines.append(row(result["kind"], result["n"], result["questions"], *shown, *gains, result["check_ms"], cost))
+    return lines
+
+
+def best_of_n() -> list[str]:
+    lines = [row("policy", "accuracy", "samples", "tokens", "sequential tokens"), row(*["---"] * 5)]
+    for result in load("best-of-n.json"):
+        for name, found in result["rows"].items():
+            tokens = [f"{found[key]:,.0f}" for key in ("total_tokens", "sequential_tokens")]
+            lines.append(row(name, f"{found['accuracy']:.1%}", f"{found['samples']:.2f}", *tokens))
+    return lines
+
+
 TABLES: dict[str, Callable[[], list[str]]] = {
     "settings": lambda: settings_table().rstrip().splitlines(),
     "pools": pools,
@@ -306,6 +329,8 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "agreement": agreement,
     "judges": judges,
     "thresholds": thresholds,
+    "self_eval": self_eval,
+    "best_of_n": best_of_n,
     "frontier": frontier,
     "cot": cot,
     "cot_turns": cot_turns,

@@ -185,6 +185,9 @@ def doubling(n: int) -> list[int]:
     return sizes
 
 
+BEST_OF_N_NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {"self_eval_model": ("self_eval", ("adapter", "head"))}
+
+
 class BestOfNOptions(PolicyOptions):
     """Samples until the model itself expects no better from a fresh one (Manvi et al., arXiv 2410.02725)."""
 

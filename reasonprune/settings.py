@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from reasonprune.errors import RequestError, UnknownModelError
 from reasonprune.options import (
+    BEST_OF_N_NEEDS,
     DEEPPRUNE_NEEDS,
     DEFAULT_POLICY,
     EFFORTS,
@@ -66,7 +67,7 @@ def _presets(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, An
 def _without_idle(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
     """`lower` without what `upper` leaves without effect: nobody is to blame for what another layer has set."""
     kept = dict(lower)
-    for setting, (on, values) in DEEPPRUNE_NEEDS.items():
+    for setting, (on, values) in {**DEEPPRUNE_NEEDS, **BEST_OF_N_NEEDS}.items():
         if on in upper and setting not in upper and upper[on] not in values:
             kept.pop(setting, None)
     return kept

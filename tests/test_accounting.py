@@ -5,6 +5,7 @@ from reasonprune.depth import LayerProgram
 from reasonprune.judges.books import JudgeBooks
 from reasonprune.parallel.driver import Outcome, Trace
 from reasonprune.parallel.protocol import Decide
+from reasonprune.selfeval.score import SelfEvalBooks, SelfScore
 
 
 def outcome(*states: str, kept: tuple[int, ...] = (0,), failure: str | None = None) -> Outcome:
@@ -149,3 +150,32 @@ def test_layers_that_were_run_are_told():
         "programs": [{"program": "0-3,5", "layers": 5}, {"program": "0-5", "layers": 6}],
         "reason": "right with probability 0.9",
     }
+
+
+def test_self_evaluation_gives_the_chosen_answer_its_score():
+    account = Account()
+    account.record_parallel("best_of_n", 2, outcome("finished", "finished"), {0: 5, 1: 6}, 2)
+    books = SelfEvalBooks(rounds=2, checks=2, generated=2, prompted=90, ms=3.21, last={0: SelfScore(0.71, 0.9, 12.0)})
+    account.record_self_eval("head", books)
+    parallel = account.as_json()["parallel"]
+    assert parallel["score"] == 0.71
+    assert parallel["traces"][0] | {"score": 0.71, "unbeaten": 0.9, "remaining": 12.0} == parallel["traces"][0]
+    costs = {"rounds": 2, "checks": 2, "generated_tokens": 2, "prompt_tokens": 90, "ms": 3.2}
+    assert parallel["self_eval"] == {"kind": "head", **costs}
+    assert account.not_applied == []
+
+
+@pytest.mark.parametrize(
+    ("books", "reason"),
+    [
+        (SelfEvalBooks(failure="no probabilities"), "no probabilities; all traces voted with equal weight"),
+        (SelfEvalBooks(checks=4, unsound=1), "1 of 4 scores were not numbers from 0 to 1"),
+    ],
+)
+def test_a_self_evaluation_that_failed_is_named(books, reason):
+    account = Account()
+    account.record_parallel("best_of_n", 1, outcome("finished"), {0: 5}, 0)
+    account.record_self_eval("verbal", books)
+    assert account.not_applied == [{"technique": "parallel.self_eval", "reason": reason}]
+    assert account.applied == ["parallel"]
+    assert account.parallel["score"] is None

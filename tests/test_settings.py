@@ -369,3 +369,13 @@ def test_a_request_names_no_file_of_the_server():
     with pytest.raises(RequestError, match="only the server's configuration") as refused:
         resolve(settings, None, {"parallel": {"policy": "deepprune", "judge": "encoder", "judge_model": "/etc"}})
     assert refused.value.param == "reasonprune.parallel.judge_model"
+
+
+def test_a_trained_self_evaluation_is_the_servers_to_name():
+    default = {"policy": "best_of_n", "self_eval": "head", "self_eval_model": "/h"}
+    settings = load(None, {}, {"parallel": default})
+    assert resolve(settings, None, {"parallel": {"n": 4}}).parallel.self_eval_model == "/h"
+    assert resolve(settings, None, {"parallel": {"self_eval": "verbal"}}).parallel.self_eval_model is None
+    with pytest.raises(RequestError, match="only the server's configuration") as refused:
+        resolve(settings, None, {"parallel": {"self_eval_model": "/etc"}})
+    assert refused.value.param == "reasonprune.parallel.self_eval_model"

@@ -33,6 +33,7 @@ class Run:
     total_tokens: int
     sequential_tokens: float
     probe_tokens: int
+    started: int  # traces
 
 
 async def replay(options: PolicyOptions, question: RecordedQuestion, order: Sequence[RecordedTrace]) -> Run:
@@ -51,7 +52,7 @@ async def replay(options: PolicyOptions, question: RecordedQuestion, order: Sequ
     winner = outcome.kept[0]
     answer = outcome.decision.answer if outcome.decision.answer is not None else order[winner].answer
     tokens = sum(race.tokens(trace) for trace in outcome.traces) + race.probe_tokens
-    return Run(question.correct(answer), tokens, race.now, race.probe_tokens)
+    return Run(question.correct(answer), tokens, race.now, race.probe_tokens, len(outcome.traces))
 
 
 def orders(question: RecordedQuestion, index: int, n: int, reshuffles: int, seed: int) -> list[list[RecordedTrace]]:

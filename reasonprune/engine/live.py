@@ -328,7 +328,7 @@ class LiveRace:
             failure = f"self-evaluation failed: {type(error).__name__}: {error}"
         books.ms += self.now - began
         books.failure = books.failure or failure
-        self._events.put_nowait(Evaluated(scores, failure))
+        self._events.put_nowait(Evaluated(tuple(traces), scores, failure))
 
     def _the_evaluator(self) -> SelfEvaluator:
         """Made when it is first asked, so that one that cannot be had is one that fails."""

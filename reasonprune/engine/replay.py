@@ -103,7 +103,7 @@ class ReplayRace:
     def evaluate(self, traces: Sequence[int]) -> None:
         """Recorded scores come at once: what a check costs depends on its kind, and is not a matter of replay."""
         scores = {trace: score for trace in traces if (score := self._score(trace)) is not None}
-        self._push(self.now, Evaluated(scores))
+        self._push(self.now, Evaluated(tuple(traces), scores))
 
     def _score(self, trace: int) -> SelfScore | None:
         """The one recorded last, at the trace's present length or before."""

@@ -93,6 +93,10 @@ class HeadEvaluator:
     async def evaluate(self, snapshots: Sequence[Snapshot]) -> Evaluation:
         names = [self._name_of(snapshot.trace) for snapshot in snapshots]
         rows, _ = (await self._engine.collective_rpc("fetch_values", args=(names,)))[0]
+        if not any(rows):
+            raise UnsupportedError(
+                "our worker kept no states of these traces; it keeps none under speculative decoding"
+            )
         return Evaluation([SelfScore(*row[1]) if row is not None else None for row in rows])
 
 

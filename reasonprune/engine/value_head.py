@@ -26,11 +26,15 @@ MOST_TRACES = 4096  # that are remembered; those of a client that left are never
 class _Trace:
     """`tokens`, `states` and `row`: where the latest hidden state is, and after how many tokens; scored when asked.
 
+    `least` and `total` are of the log-probabilities of all tokens sampled; `trail` of those that the state has read.
     `history`: (tokens, row of `ValueHead.values`) at every so many tokens.
     """
 
     every: int
     tokens: int = 0
+    least: float = 0.0
+    total: float = 0.0
+    trail: tuple[float, float, int] = (0.0, 0.0, 0)
     states: torch.Tensor | None = None
     row: int = 0
     history: list[tuple[int, list[float]]] = field(default_factory=list)
@@ -46,6 +50,7 @@ class HeadRunner:
         super().__init__(*args, **kwargs)
         self.value_traces: OrderedDict[str, _Trace] = OrderedDict()
         self.value_ms = 0.0  # spent here since the start
+        self._marked: list[tuple[_Trace, int]] = []  # of this step, with their rows
 
     def load_value_head(self, folder: str) -> str:
         """Loads the head unless there is one; gives the folder of the one in use. Raises ModelError."""
@@ -59,32 +64,59 @@ class HeadRunner:
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def sample_tokens(self, grammar_output: Any) -> Any:
         state = self.execute_model_state  # type: ignore[attr-defined]
-        if self._value_head is not None and state is not None:
+        self._marked = []
+        # With drafts a request has several rows, and how many of its tokens hold is not known before sampling.
+        if self._value_head is not None and state is not None and state.spec_decode_metadata is None:
             began = time.perf_counter()
             self._keep(state)
             self.value_ms += (time.perf_counter() - began) * 1000
         return super().sample_tokens(grammar_output)  # type: ignore[misc]
 
     def _keep(self, state: Any) -> None:
-        batch, drafts = self.input_batch, state.spec_decode_metadata  # type: ignore[attr-defined]
+        batch = self.input_batch  # type: ignore[attr-defined]
         due: list[tuple[_Trace, int]] = []
-        row = 0
-        for i in range(batch.num_reqs):
-            request = self.requests[batch.req_ids[i]]  # type: ignore[attr-defined]
+        for row in range(batch.num_reqs):
+            request = self.requests[batch.req_ids[row]]  # type: ignore[attr-defined]
             mark = (request.sampling_params.extra_args or {}).get(ARGUMENT) if request.sampling_params else None
-            partial = bool(self.discard_request_mask.np[i])  # type: ignore[attr-defined]
+            partial = bool(self.discard_request_mask.np[row])  # type: ignore[attr-defined]
             if mark is not None and not partial:
                 trace = self._trace(*mark)
-                # With drafts a request has a row for each; the first is that of its last verified token.
                 trace.tokens, trace.states, trace.row = len(request.output_token_ids), state.sample_hidden_states, row
+                trace.trail = trace.least, trace.total, trace.tokens
                 if trace.every and trace.tokens and trace.tokens % trace.every == 0:
                     due.append((trace, row))
-            row += 1 + (drafts.num_draft_tokens[i] if drafts is not None else 0)
+                self._marked.append((trace, row))
         if due:
-            assert self._value_head is not None
-            values = self._value_head.values(state.sample_hidden_states[[row for _, row in due]]).tolist()
+            values = self._values([trace for trace, _ in due])
             for (trace, _), value in zip(due, values, strict=True):
                 trace.history.append((trace.tokens, value))
+
+    def _values(self, traces: list[_Trace]) -> list[list[float]]:
+        """Rows of `ValueHead.values`, of traces that have a state."""
+        from reasonprune.selfeval.head import trail
+
+        assert self._value_head is not None
+        states = torch.stack([trace.states[trace.row] for trace in traces if trace.states is not None]).float()
+        trails = torch.tensor([trail(*trace.trail) for trace in traces]).to(states.device)
+        values: list[list[float]] = self._value_head.values(torch.cat([states, trails], dim=1)).tolist()
+        return values
+
+    def _sample(self, logits: torch.Tensor | None, spec_decode_metadata: Any) -> Any:
+        """Notes how likely the sampled tokens were, before the sampler scales the logits in place."""
+        marked, self._marked = self._marked, []
+        if not marked or logits is None:
+            return super()._sample(logits, spec_decode_metadata)  # type: ignore[misc]
+        began = time.perf_counter()
+        rows = [row for _, row in marked]
+        log_probabilities = logits[rows].float().log_softmax(1)
+        self.value_ms += (time.perf_counter() - began) * 1000
+        output = super()._sample(logits, spec_decode_metadata)  # type: ignore[misc]
+        began = time.perf_counter()
+        sampled = output.sampled_token_ids[rows, :1].to(torch.long)
+        for (trace, _), found in zip(marked, log_probabilities.gather(1, sampled)[:, 0].tolist(), strict=True):
+            trace.least, trace.total = min(trace.least, found), trace.total + found
+        self.value_ms += (time.perf_counter() - began) * 1000
+        return output
 
     def _trace(self, name: str, every: int) -> _Trace:
         trace = self.value_traces.get(name)
@@ -99,11 +131,7 @@ class HeadRunner:
         began = time.perf_counter()
         kept = self.value_traces
         found = {name: trace for name in names if (trace := kept.get(name)) is not None and trace.states is not None}
-        values: list[list[float]] = []
-        if found:
-            assert self._value_head is not None
-            states = torch.stack([trace.states[trace.row] for trace in found.values() if trace.states is not None])
-            values = self._value_head.values(states).tolist()
+        values = self._values(list(found.values())) if found else []
         latest = dict(zip(found, values, strict=True))
         rows = [(found[n].tokens, latest[n], found[n].history) if n in found else None for n in names]
         for name in names if forget else ():

@@ -62,11 +62,12 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """The self-evaluation's scores of traces as they were when it was asked; traces without one are left out.
+    """The scores of the `traces` that were asked about, as they then were; those without one are left out.
 
-    With a `failure` there are none, and there will be none.
+    Answers come in any order. With a `failure` there are no scores, and there will be none.
     """
 
+    traces: tuple[int, ...]
     scores: Mapping[int, SelfScore]
     failure: str | None = None
 

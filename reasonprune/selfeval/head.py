@@ -1,11 +1,13 @@
 """The value head: a small network on the hidden state of a trace's last token, as the engine computes it anyway.
 
-It reads what the model's own output layer reads, so it costs no forward pass. After ZIP-RC (arXiv 2512.01457) it
+It reads what the model's own output layer reads, so it costs no forward pass; and how likely the tokens so far were,
+since a slip shows where it is sampled and may have left the state by the end. After ZIP-RC (arXiv 2512.01457) it
 predicts a value and the remaining length; unlike there, by a network of its own and not by reserved tokens.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,9 +27,17 @@ BIN_EDGES = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)  # of remaining 
 RIGHT, UNBEATEN, BINS = 0, 1, 2  # columns of the output: two logits, then those of the bins
 
 
+TRAIL = 4  # values of `trail`
+
+
+def trail(least: float, total: float, count: int) -> list[float]:
+    """What `count` sampled tokens left behind, from their log-probabilities: the least of them and their sum."""
+    return [least, total / max(1, count), math.log1p(max(0.0, -total)), math.log1p(count)]
+
+
 @dataclass(frozen=True)
 class HeadSpec:
-    """`width`: components of the model's hidden states; `hidden`: of the head's own layer, 0 for a linear head."""
+    """`width`: components of a hidden state and its trail; `hidden`: of the head's own layer, 0 for a linear head."""
 
     width: int
     hidden: int = 64
@@ -35,7 +45,7 @@ class HeadSpec:
 
 
 class ValueHead(nn.Module):  # type: ignore[misc]
-    """Hidden states [n, width] to scores; scaling and calibration are part of the weights."""
+    """Hidden states with their trails, [n, width], to scores; scaling and calibration are part of the weights."""
 
     mean: torch.Tensor
     scale: torch.Tensor

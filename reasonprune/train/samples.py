@@ -24,6 +24,7 @@ class Sample:
     """One trace. `answer` is its equivalence class, None where it gave none."""
 
     token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
     answer: str | None
     right: bool
 
@@ -72,7 +73,9 @@ def read_samples(file: Path) -> tuple[str, list[SampledQuestion]]:
                 str(row["gold"]),
                 tuple(row["prompt_token_ids"]),
                 tuple(
-                    Sample(tuple(trace["token_ids"]), record.answer, known.correct(record.answer))
+                    Sample(
+                        tuple(trace["token_ids"]), tuple(trace["logprobs"]), record.answer, known.correct(record.answer)
+                    )
                     for trace, record in zip(row["traces"], known.traces, strict=True)
                     if len(trace["token_ids"]) > 1
                 ),
@@ -81,7 +84,7 @@ def read_samples(file: Path) -> tuple[str, list[SampledQuestion]]:
         ]
     except (ValueError, KeyError, TypeError) as error:
         raise PoolError(
-            f"The pool {file} holds no token ids of prompts and traces ({type(error).__name__}: {error}); record one "
+            f"The pool {file} holds no token ids and log-probabilities ({type(error).__name__}: {error}); record one "
             "with `reasonprune record`."
         ) from None
     if len(models) > 1:

@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="needs torch; run `make setup`")
 
 from reasonprune.errors import ModelError
 from reasonprune.models import resolve
-from reasonprune.selfeval.head import BIN_EDGES, WEIGHTS, HeadSpec, ValueHead, bin_of
+from reasonprune.selfeval.head import BIN_EDGES, TRAIL, WEIGHTS, HeadSpec, ValueHead, bin_of
 from reasonprune.selfeval.trained import DESCRIPTION, describe, find, fingerprint
 
 
@@ -118,4 +118,4 @@ def test_the_shipped_ones_belong_to_tiny_reasoner(tiny: str, tmp_path: Path, mon
     monkeypatch.setenv("REASONPRUNE_CACHE", str(tmp_path))
     folder = find(tiny, "head")
     assert describe(folder)["training"]["test"]["1"]["auroc_within"] is not None
-    assert ValueHead.load(folder).spec.width == 128
+    assert ValueHead.load(folder).spec.width == 128 + TRAIL

@@ -68,6 +68,8 @@ def test_consensus_stops_traces_mid_generation(server: Any, body: dict[str, Any]
         ("deepprune", {"n": 12, "every": 16}),
         ("deepprune", {"n": 6, "judge": "llm", "comparisons": 1}),
         ("deepprune", {"n": 6, "when": "prefix", "prefix": 16, "finish": 3}),
+        ("best_of_n", {"n": 4, "threshold": 0.9}),
+        ("best_of_n", {"n": 6, "self_eval": "head", "waves": "all", "prune_at": [16, 32]}),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
@@ -83,6 +85,7 @@ def test_every_policy_answers(
     parallel = account["parallel"]
     assert parallel["policy"] == policy
     assert parallel["policy_failure"] is None
+    assert account["not_applied"] == []
     assert 1 <= parallel["started"] <= options["n"]
     total = sum(trace["tokens"] for trace in parallel["traces"]) + account["tokens"]["probes"]
     assert account["tokens"]["generated"] == total

@@ -40,7 +40,7 @@ class BestOfN:
         self._running: dict[int, int] = {}  # trace -> its length when it was last heard of
         self._finished: dict[int, str | None] = {}
         self._scores: dict[int, SelfScore] = {}
-        self._checks: list[tuple[int, ...]] = []  # asked for and not yet answered, in order
+        self._checks: list[tuple[int, ...]] = []  # asked for and not yet answered
         self._to_prune: tuple[int, ...] = ()
         self._next_length = 0
         self._failure: str | None = None
@@ -97,7 +97,8 @@ class BestOfN:
         return ceil(round(self._options.keep * count, 9))
 
     def _evaluated(self, event: Evaluated) -> list[Action]:
-        asked = self._checks.pop(0)
+        asked = event.traces
+        self._checks.remove(asked)
         if event.failure:
             self._failure, self._to_prune = event.failure, ()
             return self._advance()

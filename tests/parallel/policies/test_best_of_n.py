@@ -104,7 +104,7 @@ def test_where_self_evaluation_fails_all_traces_vote() -> None:
     policy = BestOfN(best_of(3))
     assert policy.begin() == [Spawn()]
     assert policy.on(Finished(0, 10, "a")) == [Evaluate((0,))]
-    assert policy.on(Evaluated({}, failure="no probabilities")) == [Spawn()]
+    assert policy.on(Evaluated((0,), {}, "no probabilities")) == [Spawn()]
     assert policy.on(Finished(1, 10, "b")) == [Spawn()]
     (decision,) = policy.on(Finished(2, 10, "b"))
     assert isinstance(decision, Decide)
@@ -119,8 +119,8 @@ def test_a_score_of_a_running_trace_does_not_stand_for_its_end() -> None:
     assert policy.on(Grew(0, 8)) == []
     assert policy.on(Grew(1, 8)) == [Evaluate((0, 1))]
     assert policy.on(Finished(1, 12, "b")) == [Evaluate((1,))]
-    assert policy.on(Evaluated({0: SelfScore(0.5), 1: SelfScore(0.95)})) != []
-    (decision,) = policy.on(Evaluated({1: SelfScore(0.2)}))
+    assert policy.on(Evaluated((0, 1), {0: SelfScore(0.5), 1: SelfScore(0.95)})) != []
+    (decision,) = policy.on(Evaluated((1,), {1: SelfScore(0.2)}))
     assert decision.votes == {"b": 0.2}
 
 
@@ -143,3 +143,13 @@ def test_a_failed_trace_does_not_hold_up_its_wave(play: Any) -> None:
 def test_what_would_have_no_effect_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         BestOfNOptions(**options)
+
+
+def test_answers_may_come_in_any_order() -> None:
+    policy = BestOfN(best_of(2, waves="all"))
+    policy.begin()
+    assert policy.on(Finished(0, 9, "a")) == [Evaluate((0,))]
+    assert policy.on(Finished(1, 10, "b")) == [Evaluate((1,))]
+    assert policy.on(Evaluated((1,), {1: SelfScore(0.2)})) == []
+    (decision,) = policy.on(Evaluated((0,), {0: SelfScore(0.4)}))
+    assert decision.votes == {"a": 0.4, "b": 0.2}
