@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasonprune.errors import RequestError
+from reasonprune.pruner.lexical import bm25
 from reasonprune.pruner.rounding import Rounding, joined, kept, probability, spans_of, value_of
 from reasonprune.pruner.sentences import Splitter, Unit, from_sentences, language_of, split
 from reasonprune.pruner.shapes import Inputs, normalized, shaped, titles_of
@@ -180,14 +181,19 @@ class ContextPruner:
         ]
         scored = iter(score(self.model, jobs, batch_size))
         return [
-            self._row(row, [next(scored) if one.text.strip() else None for one in row], judging) for row in documents
+            self._row(question, row, [next(scored) if one.text.strip() else None for one in row], judging)
+            for question, row in zip(questions, documents, strict=True)
         ]
 
-    def _row(self, documents: Sequence[Document], scores: Sequence[Scores | None], judging: _Judging) -> list[Pruned]:
+    def _row(
+        self, question: str, documents: Sequence[Document], scores: Sequence[Scores | None], judging: _Judging
+    ) -> list[Pruned]:
         """The documents of one question, whose sentences are calibrated together."""
         values = [[_value(windows, judging) for windows in one.tokens] if one else [] for one in scores]
         if judging.rounding == "mean":
-            values = self.model.calibration.applied(values)
+            calibration = self.model.calibration
+            matches = _bm25(question, documents, scores) if calibration.lexical else None
+            values = calibration.applied(values, matches)
         return [
             _pruned(document, own, one.rank, judging) if one else _nothing(document)
             for document, own, one in zip(documents, values, scores, strict=True)
@@ -293,6 +299,14 @@ def _with_first_line(text: str, units: Sequence[Unit]) -> Document:
         Unit(max(u.start, end), u.end, u.kind, tuple(h - shift for h in u.heads if h >= first)) for u in units[first:]
     ]
     return Document(text, [Unit(0, end), *rest], title, 0, end)
+
+
+def _bm25(question: str, documents: Sequence[Document], scores: Sequence[Scores | None]) -> list[list[float]]:
+    """BM25 of every unit of the documents that were judged, over all of them together."""
+    judged = [document.units if one else () for document, one in zip(documents, scores, strict=True)]
+    texts = [d.text[unit.start : unit.end] for d, units in zip(documents, judged, strict=True) for unit in units]
+    found = iter(bm25(question, texts))
+    return [[next(found) for _ in units] for units in judged]
 
 
 def _nothing(document: Document) -> Pruned:

@@ -32,22 +32,31 @@ def value_of(probabilities: Sequence[float], rounding: Rounding, threshold: floa
 class Calibration:
     """How a model's sentence values are brought to where its threshold is meant, by their log odds l.
 
-    scale * (l + contrast * (l - best)) + shift, with `best` the highest l among all documents of the question: what is
-    far behind the best sentence counts less, and the best itself counts as much as it does alone.
+    With m = l + lexical * (BM25 of the sentence), the calibrated log odds are scale * (m + contrast * (m - best)) +
+    shift, where best is the highest m among all documents of the question: what is far behind the best sentence counts
+    less, and the best itself counts as much as it does alone.
     """
 
     scale: float = 1.0
     shift: float = 0.0
     contrast: float = 0.0
+    lexical: float = 0.0
 
-    def applied(self, documents: Sequence[Sequence[float]]) -> list[list[float]]:
-        """The values of all sentences of one question's documents, calibrated."""
+    def applied(
+        self, documents: Sequence[Sequence[float]], bm25: Sequence[Sequence[float]] | None = None
+    ) -> list[list[float]]:
+        """The values of all sentences of one question's documents, calibrated; `bm25` has the same shape."""
         if self == Calibration():
             return [list(values) for values in documents]
-        odds = [[log_odds(value) for value in values] for values in documents]
-        best = max((one for row in odds for one in row), default=0.0)
+        scores = bm25 or [[0.0] * len(values) for values in documents]
+        mixed = [
+            [log_odds(value) + self.lexical * score for value, score in zip(values, own, strict=True)]
+            for values, own in zip(documents, scores, strict=True)
+        ]
+        best = max((one for row in mixed for one in row), default=0.0)
         return [
-            [probability(self.scale * (one + self.contrast * (one - best)) + self.shift) for one in row] for row in odds
+            [probability(self.scale * (one + self.contrast * (one - best)) + self.shift) for one in row]
+            for row in mixed
         ]
 
 

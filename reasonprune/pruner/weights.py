@@ -37,10 +37,11 @@ class Recipe(BaseModel):
     scale: float = Field(1.0, gt=0)
     shift: float = 0.0
     contrast: float = Field(0.0, ge=0)
+    lexical: float = Field(0.0, ge=0)
 
     @property
     def calibration(self) -> Calibration:
-        return Calibration(self.scale, self.shift, self.contrast)
+        return Calibration(self.scale, self.shift, self.contrast, self.lexical)
 
 
 def open_encoder(base: str) -> tuple[Any, nn.Module]:

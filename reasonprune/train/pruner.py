@@ -235,8 +235,9 @@ def losses(net: LateNet, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     sizes = member.sum(1)
     means = (keep[..., None] * member).sum(1) / sizes.clamp(min=1)
     spread = means.masked_fill(sizes == 0, -1e4).log_softmax(1)
-    share = batch.labels / batch.labels.sum(1, keepdim=True).clamp(min=1)
-    sentences = -(share * spread).sum() / present.sum().clamp(min=1)
+    answers = batch.labels * (sizes > 0)  # what was cut off cannot win
+    share = answers / answers.sum(1, keepdim=True).clamp(min=1)
+    sentences = -(share * spread).sum() / answers.amax(1).sum().clamp(min=1)
     return tokens, contexts, sentences
 
 

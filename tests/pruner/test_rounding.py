@@ -70,3 +70,4 @@ def test_a_calibration_keeps_the_order_and_the_best() -> None:
     assert second[1] == pytest.approx(0.0, abs=1e-6)
     assert Calibration(shift=50.0, scale=0.1).applied([[0.0]])[0][0] == pytest.approx(1.0)
     assert Calibration(contrast=1.0).applied([[], []]) == [[], []]
+    assert Calibration(lexical=2.0).applied([[0.5, 0.5]], [[0.0, 1.0]])[0] == [0.5, pytest.approx(0.8808, abs=1e-4)]
