@@ -321,6 +321,21 @@ def best_of_n() -> list[str]:
     return lines
 
 
+def context() -> list[str]:
+    """Recall and compression of the pruner and its rivals, file by file."""
+    heads = ("data", "distractors", "questions", "method", "recall", "compression", "seconds")
+    lines = [row(*heads), row(*["---"] * len(heads))]
+    names = {"bm25": "BM25", "minilm": "MiniLM cosine", "none": "no pruning"}
+    for result in load("context-*.json"):
+        where = (result["provenance"]["data"]["file"], result["distractors"], result["questions"])
+        methods = {f"**pruner at {result['threshold']:g}**": result}
+        methods |= {name: result[key] for key, name in names.items()}
+        for method, one in methods.items():
+            shares = (f"{one['recall']:.1%}", f"{one['compression']:.1%}", f"{one['seconds']:.0f}")
+            lines.append(row(*where, method, *shares))
+    return lines
+
+
 TABLES: dict[str, Callable[[], list[str]]] = {
     "settings": lambda: settings_table().rstrip().splitlines(),
     "pools": pools,
@@ -342,6 +357,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "depth_identity": depth_identity,
     "depth_search": depth_search,
     "depth_router": depth_router,
+    "context": context,
 }
 
 

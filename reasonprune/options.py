@@ -335,7 +335,7 @@ class ContextOptions(Section):
     )
     from_characters: int = Field(300, ge=0, description="shorter texts stay as they are")
     user_text: bool = Field(True, description="also long contexts that stand in the user's message itself")
-    title: bool = Field(True, description="a document's first sentence stays if any other does")
+    title: bool = Field(False, description="a document's first sentence stays if any other does")
 
 
 class SpeculativeOptions(Section):

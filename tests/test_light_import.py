@@ -13,6 +13,9 @@ HEAVY = ("torch", "vllm", "transformers", "sympy")
         "reasonprune.options",
         "reasonprune.settings",
         "reasonprune.parallel.policies",
+        "reasonprune.pruner",
+        "reasonprune.pruner.messages",
+        "reasonprune.bench.context",
         "reasonprune.engine.replay",
     ],
 )

@@ -37,10 +37,15 @@ class PrunerService:
         async with self._lock:
             return await asyncio.to_thread(lambda: self._opened().process(*arguments, **options))
 
-    async def rerank(self, question: str, documents: list[str]) -> list[float]:
-        """As `ContextPruner.rerank`, off the event loop."""
+    async def rerank(self, question: str, documents: list[str]) -> tuple[list[float], int]:
+        """As `ContextPruner.rerank`, off the event loop; and the tokens of the question and all documents."""
+
+        def ranked() -> tuple[list[float], int]:
+            pruner = self._opened()
+            return pruner.rerank(question, documents), pruner.count_tokens([question, *documents])
+
         async with self._lock:
-            return await asyncio.to_thread(lambda: self._opened().rerank(question, documents))
+            return await asyncio.to_thread(ranked)
 
     def _opened(self) -> ContextPruner:
         if self._pruner is None:

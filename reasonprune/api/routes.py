@@ -22,9 +22,9 @@ class PruneRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    question: str | list[str]
-    context: str | list[str] | list[str | list[str]] | list[list[str | list[str]]]
-    title: str | list[str] | list[list[str]] | None = "first_sentence"
+    question: Any  # the shapes of these three are told apart, and explained, by `process` itself
+    context: Any
+    title: Any = "first_sentence"
     first_line_as_title: bool = False
     threshold: float | None = Field(None, ge=0, le=1)
     rounding: str = "mean"
@@ -68,8 +68,8 @@ def router(service: PrunerService) -> APIRouter:
         try:
             asked = validate(RerankRequest, await _body(request), "body")
             texts = [_text(document, i) for i, document in enumerate(asked.documents)]
-            scores = await service.rerank(asked.query, texts)
-            return JSONResponse(_ranked(asked, texts, scores))
+            scores, tokens = await service.rerank(asked.query, texts)
+            return JSONResponse(_ranked(asked, texts, scores, tokens))
         except ReasonpruneError as error:
             return JSONResponse(error.body(), error.status)
 
@@ -95,7 +95,7 @@ def _text(document: str | dict[str, Any], index: int) -> str:
     return text
 
 
-def _ranked(asked: RerankRequest, texts: list[str], scores: list[float]) -> dict[str, Any]:
+def _ranked(asked: RerankRequest, texts: list[str], scores: list[float], tokens: int) -> dict[str, Any]:
     order = sorted(range(len(texts)), key=lambda i: -scores[i])[: asked.top_n or None]
     results: list[dict[str, Any]] = []
     for i in order:
@@ -105,7 +105,7 @@ def _ranked(asked: RerankRequest, texts: list[str], scores: list[float]) -> dict
     return {
         "id": f"rerank-{uuid.uuid4().hex}",
         "model": asked.model or DEFAULT_NAME,
-        "usage": {"total_tokens": 0, "prompt_tokens": 0},
+        "usage": {"total_tokens": tokens, "prompt_tokens": tokens},
         "results": results,
         **({"not_applied": [{"key": key, "reason": "not known here"} for key in ignored]} if ignored else {}),
     }

@@ -7,7 +7,7 @@ weights, and its network is put together from transformers' own classes.
 |---|---|---|---|
 | naver Provence | `deberta.` | `pooler.dense.`, `classifier.` | `token_classifier.` |
 | naver XProvence | `roberta.`, its pooler included | `classifier.` | `token_classifier.` |
-| OpenProvence | `ranking_model.`, a sequence classifier of any kind | the classifier's logit | `pruning_head.classifier.` |
+| OpenProvence | `ranking_model.`, any sequence classifier | the classifier's logit | `pruning_head.classifier.` |
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _log_odds(logits: Tensor) -> Tensor:
 
 def _ours(folder: Path, device: str | None) -> tuple[Model, float]:
     tokenizer, network, recipe = weights.load(folder)
-    return LateModel(tokenizer, network, recipe.max_length, device), recipe.threshold
+    return LateModel(tokenizer, network, recipe.max_length, device, recipe.calibration), recipe.threshold
 
 
 def _folder(name: str) -> Path:

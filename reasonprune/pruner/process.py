@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasonprune.errors import RequestError
-from reasonprune.pruner.rounding import Rounding, joined, kept, spans_of, value_of
+from reasonprune.pruner.lexical import bm25
+from reasonprune.pruner.rounding import Rounding, joined, kept, probability, spans_of, value_of
 from reasonprune.pruner.sentences import Splitter, Unit, from_sentences, language_of, split
 from reasonprune.pruner.shapes import Inputs, normalized, shaped, titles_of
 
@@ -25,13 +25,17 @@ ROUNDINGS = ("mean", "votes", "majority")
 
 @dataclass(frozen=True)
 class Document:
-    """A context as it is judged: `title`, where one is given, stands before it as units of its own."""
+    """A context as it is judged. Its title, if it has one, is a unit of its own before `body`.
+
+    `added` characters at the beginning of `text` are not of the context as it was given: a title that came apart.
+    """
 
     text: str
     units: Sequence[Unit]
     title: str | None = None
     title_unit: int | None = None
     body: int = 0
+    added: int = 0
 
     @property
     def original(self) -> str:
@@ -159,6 +163,11 @@ class ContextPruner:
         judged = _Judging(0.0, "mean", False, True, False)
         return [one.reranking_score or 0.0 for one in self._prune(inputs.questions, made, batch_size, judged)[0]]
 
+    def count_tokens(self, texts: Sequence[str]) -> int:
+        """Tokens of all texts together, special ones left out."""
+        encoded = self.model.tokenizer(list(texts), add_special_tokens=False)
+        return sum(map(len, encoded["input_ids"]))
+
     def _prune(
         self, questions: Sequence[str], documents: Sequence[Sequence[Document]], batch_size: int, judging: _Judging
     ) -> list[list[Pruned]]:
@@ -172,8 +181,22 @@ class ContextPruner:
         ]
         scored = iter(score(self.model, jobs, batch_size))
         return [
-            [_pruned(one, next(scored), judging) if one.text.strip() else _nothing(one) for one in row]
-            for row in documents
+            self._row(question, row, [next(scored) if one.text.strip() else None for one in row], judging)
+            for question, row in zip(questions, documents, strict=True)
+        ]
+
+    def _row(
+        self, question: str, documents: Sequence[Document], scores: Sequence[Scores | None], judging: _Judging
+    ) -> list[Pruned]:
+        """The documents of one question, whose sentences are calibrated together."""
+        values = [[_value(windows, judging) for windows in one.tokens] if one else [] for one in scores]
+        if judging.rounding == "mean":
+            calibration = self.model.calibration
+            matches = _bm25(question, documents, scores) if calibration.lexical else None
+            values = calibration.applied(values, matches)
+        return [
+            _pruned(document, own, one.rank, judging) if one else _nothing(document)
+            for document, own, one in zip(documents, values, scores, strict=True)
         ]
 
 
@@ -257,7 +280,7 @@ def _with_title(text: str, units: Sequence[Unit], title: str) -> Document:
     head = title.rstrip() + "\n"
     shift = len(head)
     moved = [Unit(u.start + shift, u.end + shift, u.kind, tuple(h + 1 for h in u.heads)) for u in units]
-    return Document(head + text, [Unit(0, shift), *moved], title, 0, shift)
+    return Document(head + text, [Unit(0, shift), *moved], title, 0, shift, shift)
 
 
 def _with_first_line(text: str, units: Sequence[Unit]) -> Document:
@@ -278,32 +301,38 @@ def _with_first_line(text: str, units: Sequence[Unit]) -> Document:
     return Document(text, [Unit(0, end), *rest], title, 0, end)
 
 
+def _bm25(question: str, documents: Sequence[Document], scores: Sequence[Scores | None]) -> list[list[float]]:
+    """BM25 of every unit of the documents that were judged, over all of them together."""
+    judged = [document.units if one else () for document, one in zip(documents, scores, strict=True)]
+    texts = [d.text[unit.start : unit.end] for d, units in zip(documents, judged, strict=True) for unit in units]
+    found = iter(bm25(question, texts))
+    return [[next(found) for _ in units] for units in judged]
+
+
 def _nothing(document: Document) -> Pruned:
     """For a context without text: there is nothing to judge."""
     return Pruned(document.original, 0.0, 0.0, document.title)
 
 
-def _pruned(document: Document, scores: Scores, judging: _Judging) -> Pruned:
-    values = [_value(windows, judging) for windows in scores.tokens]
+def _pruned(document: Document, values: list[float], rank: Sequence[float], judging: _Judging) -> Pruned:
     title = document.title_unit if judging.always_select_title else None
     keep = kept(values, judging.threshold, document.units, title)
     body = [i for i, unit in enumerate(document.units) if unit.start >= document.body]
     spans = spans_of([document.units[i] for i in body], [keep[i] for i in body])
-    text = document.original
-    shifted = [(start - document.body, end - document.body) for start, end in spans]
-    pruned = joined(text, shifted)
-    score = _probability(max(scores.rank) if judging.best_score else scores.rank[0]) if scores.rank else None
+    pruned = joined(document.text, spans)
+    size, added = len(document.original), document.added
+    score = probability(max(rank) if judging.best_score else rank[0]) if rank else None
     texts = [document.text[unit.start : unit.end] for unit in document.units]
     return Pruned(
         pruned_context=pruned,
         reranking_score=0.0 if judging.zero_when_empty and not pruned.strip() else score,
-        compression_rate=100.0 * (len(text) - len(pruned)) / max(1, len(text)),
+        compression_rate=100.0 * (size - len(pruned)) / max(1, size),
         title=document.title,
         kept_sentences=[text for text, stays in zip(texts, keep, strict=True) if stays],
         removed_sentences=[text for text, stays in zip(texts, keep, strict=True) if not stays],
         sentence_probabilities=values,
-        sentence_spans=[(u.start - document.body, u.end - document.body) for u in (document.units[i] for i in body)],
-        kept_spans=shifted,
+        sentence_spans=[(document.units[i].start - added, document.units[i].end - added) for i in body],
+        kept_spans=[(start - added, end - added) for start, end in spans],
     )
 
 
@@ -313,10 +342,6 @@ def _value(windows: Sequence[Sequence[float]], judging: _Judging) -> float:
         return 0.0
     values = [value_of(tokens, judging.rounding, judging.threshold) for tokens in windows]
     return sum(values) / len(values) if len({len(tokens) for tokens in windows}) == 1 else max(values)
-
-
-def _probability(logit: float) -> float:
-    return 1 / (1 + math.exp(-max(-60.0, min(60.0, logit))))
 
 
 def _reordered(row: list[Pruned], top_k: int | None) -> list[Pruned]:

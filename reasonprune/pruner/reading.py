@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from reasonprune.pruner.late import LateNet
+from reasonprune.pruner.rounding import Calibration
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
@@ -26,10 +27,11 @@ class Reading:
 
 
 class Model(Protocol):
-    """What `Scorer` needs of a model. `max_length`: tokens it reads at once."""
+    """What is needed of a model. `max_length`: tokens it reads at once."""
 
     tokenizer: Any
     max_length: int
+    calibration: Calibration
 
     def room(self, question_tokens: int) -> int:
         """Tokens of context that fit beside a question of so many tokens."""
@@ -45,7 +47,7 @@ class CrossModel:
     """
 
     def __init__(self, tokenizer: Any, network: nn.Module, max_length: int, device: str | None = None) -> None:
-        self.tokenizer, self.max_length = tokenizer, max_length
+        self.tokenizer, self.max_length, self.calibration = tokenizer, max_length, Calibration()
         self.network, self.device = on_device(network, device)
         pair, single = tokenizer("a", "a")["input_ids"], tokenizer("a", add_special_tokens=False)["input_ids"]
         self._special = len(pair) - 2 * len(single)
@@ -78,9 +80,15 @@ class LateModel:
     """A `LateNet`. What the lower layers make of a text is kept, up to `cached_tokens`, for the next question on it."""
 
     def __init__(
-        self, tokenizer: Any, network: LateNet, max_length: int, device: str | None = None, cached_tokens: int = 1 << 16
+        self,
+        tokenizer: Any,
+        network: LateNet,
+        max_length: int,
+        device: str | None = None,
+        calibration: Calibration | None = None,
+        cached_tokens: int = 1 << 16,
     ) -> None:
-        self.tokenizer, self.max_length = tokenizer, max_length
+        self.tokenizer, self.max_length, self.calibration = tokenizer, max_length, calibration or Calibration()
         self.device = device_of(device)
         self.network = network.eval().to(self.device)
         self._states: OrderedDict[str, _Lower] = OrderedDict()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from reasonprune.pruner.sentences import Unit
@@ -24,6 +26,49 @@ def value_of(probabilities: Sequence[float], rounding: Rounding, threshold: floa
     if rounding == "votes":
         return sum(p > 0.5 for p in probabilities) / len(probabilities)
     return float(sum(p > threshold for p in probabilities) > len(probabilities) / 2)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How a model's sentence values are brought to where its threshold is meant, by their log odds l.
+
+    With m = l + lexical * (BM25 of the sentence), the calibrated log odds are scale * (m + contrast * (m - best)) +
+    shift, where best is the highest m among all documents of the question: what is far behind the best sentence counts
+    less, and the best itself counts as much as it does alone.
+    """
+
+    scale: float = 1.0
+    shift: float = 0.0
+    contrast: float = 0.0
+    lexical: float = 0.0
+
+    def applied(
+        self, documents: Sequence[Sequence[float]], bm25: Sequence[Sequence[float]] | None = None
+    ) -> list[list[float]]:
+        """The values of all sentences of one question's documents, calibrated; `bm25` has the same shape."""
+        if self == Calibration():
+            return [list(values) for values in documents]
+        scores = bm25 or [[0.0] * len(values) for values in documents]
+        mixed = [
+            [log_odds(value) + self.lexical * score for value, score in zip(values, own, strict=True)]
+            for values, own in zip(documents, scores, strict=True)
+        ]
+        best = max((one for row in mixed for one in row), default=0.0)
+        return [
+            [probability(self.scale * (one + self.contrast * (one - best)) + self.shift) for one in row]
+            for row in mixed
+        ]
+
+
+def log_odds(value: float) -> float:
+    """The inverse of `probability`, within bounds."""
+    value = min(max(value, 1e-9), 1 - 1e-9)
+    return math.log(value / (1 - value))
+
+
+def probability(odds: float) -> float:
+    """The logistic function, which no input makes overflow."""
+    return 1 / (1 + math.exp(-max(-60.0, min(60.0, odds))))
 
 
 def kept(values: Sequence[float], threshold: float, units: Sequence[Unit], title: int | None = None) -> list[bool]:

@@ -17,6 +17,7 @@ from torch import nn
 from reasonprune.errors import ModelError
 from reasonprune.models import resolve_encoder
 from reasonprune.pruner.late import LateNet
+from reasonprune.pruner.rounding import Calibration
 
 CONFIG, WEIGHTS = "pruner.json", "pruner.safetensors"
 
@@ -29,8 +30,18 @@ class Recipe(BaseModel):
     format: Literal["reasonprune-pruner-1"] = "reasonprune-pruner-1"
     base: str
     join: int = Field(ge=1)
+    width: int = Field(192, ge=32, multiple_of=32)
+    depth: int = Field(2, ge=0)
     max_length: int = Field(ge=16)
     threshold: float = Field(0.1, ge=0, le=1)
+    scale: float = Field(1.0, gt=0)
+    shift: float = 0.0
+    contrast: float = Field(0.0, ge=0)
+    lexical: float = Field(0.0, ge=0)
+
+    @property
+    def calibration(self) -> Calibration:
+        return Calibration(self.scale, self.shift, self.contrast, self.lexical)
 
 
 def open_encoder(base: str) -> tuple[Any, nn.Module]:
@@ -75,7 +86,7 @@ def load(folder: Path) -> tuple[Any, LateNet, Recipe]:
     except (OSError, ValidationError) as error:
         raise ModelError(f"{folder / CONFIG} cannot be used: {error}") from None
     tokenizer, encoder = open_encoder(recipe.base)
-    network, saved = LateNet(encoder, recipe.join), read_tensors(folder)
+    network, saved = LateNet(encoder, recipe.join, recipe.width, recipe.depth), read_tensors(folder)
     wanted = {name: tuple(tensor.shape) for name, tensor in network.trained.items()}
     given = {name: tuple(tensor.shape) for name, tensor in saved.items()}
     if wanted != given:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -58,4 +59,4 @@ def _cut(unit: Unit, size: int, budget: int) -> list[Window]:
     pieces = -(-3 * size // (2 * budget))
     length = unit.end - unit.start
     bounds = [unit.start + length * k // pieces for k in range(pieces + 1)]
-    return [Window(a, b) for a, b in zip(bounds, bounds[1:], strict=False) if a < b]
+    return [Window(a, b) for a, b in itertools.pairwise(bounds) if a < b]

@@ -1,4 +1,4 @@
-"""Trains a context pruner on top of a sentence encoder: the upper layers of a `LateNet` and its two heads.
+"""Trains a context pruner on top of a sentence encoder: the upper part of a `LateNet` with its two heads.
 
 Every question is shown with its own context and, some of them, with one that does not answer it: a hard one from the
 same article, or a distractor from elsewhere. Losses as in Provence (arXiv 2501.16214), cross entropy over the
@@ -40,15 +40,17 @@ class TrainConfig:
 
     base: str = "minilm"
     join: int = 4
-    epochs: float = 1.0
-    learning_rate: float = 3e-4
+    width: int = 192
+    depth: int = 2
+    epochs: float = 3.0
+    learning_rate: float = 1e-3
     warmup_share: float = 0.06
     batch: int = 32
     max_length: int = 320
     rank_weight: float = 0.1
     sentence_weight: float = 0.3
     absent_share: float = 0.3
-    shown_sentences: int = 4
+    shown_sentences: int = 5
     hard_share: float = 0.7
     held_out_share: float = 0.0
     seed: int = 0
@@ -233,8 +235,9 @@ def losses(net: LateNet, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     sizes = member.sum(1)
     means = (keep[..., None] * member).sum(1) / sizes.clamp(min=1)
     spread = means.masked_fill(sizes == 0, -1e4).log_softmax(1)
-    share = batch.labels / batch.labels.sum(1, keepdim=True).clamp(min=1)
-    sentences = -(share * spread).sum() / present.sum().clamp(min=1)
+    answers = batch.labels * (sizes > 0)  # what was cut off cannot win
+    share = answers / answers.sum(1, keepdim=True).clamp(min=1)
+    sentences = -(share * spread).sum() / answers.amax(1).sum().clamp(min=1)
     return tokens, contexts, sentences
 
 
@@ -264,7 +267,7 @@ def train(files: Sequence[Path], out: Path, config: TrainConfig, begin_with: Pat
 
     tokenizer, encoder = open_encoder(config.base)
     encoder.set_attn_implementation("eager")  # on a CPU its backward pass is twice as fast
-    net = LateNet(encoder, config.join).eval()  # no dropout: hardly anything is seen twice
+    net = LateNet(encoder, config.join, config.width, config.depth).eval()  # no dropout: hardly anything is seen twice
     earlier = resume(net, begin_with) if begin_with is not None else []
     began = time.monotonic()
     reader = Reader(tokenizer, net, config.max_length)
@@ -278,7 +281,10 @@ def train(files: Sequence[Path], out: Path, config: TrainConfig, begin_with: Pat
         "seconds": round(time.monotonic() - began),
     }
     record = {"phases": [*earlier, phase], "torch": torch.__version__}
-    save(out, net.trained, Recipe(base=config.base, join=config.join, max_length=config.max_length))
+    recipe = Recipe(
+        base=config.base, join=config.join, width=config.width, depth=config.depth, max_length=config.max_length
+    )
+    save(out, net.trained, recipe)
     (out / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return record
 

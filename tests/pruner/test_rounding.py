@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasonprune.pruner.rounding import joined, kept, spans_of, value_of
+from reasonprune.pruner.rounding import Calibration, joined, kept, spans_of, value_of
 from reasonprune.pruner.sentences import Unit, split
 
 
@@ -60,3 +60,14 @@ def test_citations_and_ids_survive() -> None:
     text = "Kept one [doc-17].[3] Dropped. Kept two (id=42).[4]"
     units = split(text)
     assert joined(text, spans_of(units, [True, False, True])) == "Kept one [doc-17].[3] Kept two (id=42).[4]"
+
+
+def test_a_calibration_keeps_the_order_and_the_best() -> None:
+    assert Calibration().applied([[0.2], [0.0, 1.0]]) == [[0.2], [0.0, 1.0]]
+    [first, second] = Calibration(contrast=1.0).applied([[0.9, 0.5], [0.5, 0.0]])
+    assert first[0] == pytest.approx(0.9)
+    assert first[1] == second[0] == pytest.approx(0.1)
+    assert second[1] == pytest.approx(0.0, abs=1e-6)
+    assert Calibration(shift=50.0, scale=0.1).applied([[0.0]])[0][0] == pytest.approx(1.0)
+    assert Calibration(contrast=1.0).applied([[], []]) == [[], []]
+    assert Calibration(lexical=2.0).applied([[0.5, 0.5]], [[0.0, 1.0]])[0] == [0.5, pytest.approx(0.8808, abs=1e-4)]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,8 +34,8 @@ def test_a_sentence_longer_than_the_window_is_cut() -> None:
     found = windows(units_of(sizes), sizes, 20)
     assert (found[0].start, found[0].end) == (0, 20)
     assert (found[-1].start, found[-1].end) == (420, 440)
-    assert [w.start for w in found[1:-1]][0] == 20
-    assert all(a.end == b.start for a, b in zip(found, found[1:], strict=False))
+    assert next(w.start for w in found[1:-1]) == 20
+    assert all(a.end == b.start for a, b in itertools.pairwise(found))
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=40), st.integers(8, 50))
