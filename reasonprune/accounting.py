@@ -16,7 +16,7 @@ from reasonprune.judges.books import JudgeBooks
 from reasonprune.parallel.driver import Outcome, Trace
 
 # Of the table in the documentation: does the technique leave the distribution of answers as it is?
-LOSSLESS = {"parallel": False}
+LOSSLESS = {"graph": False, "parallel": False}
 AVOIDED_METHOD = "traces stopped or never started, had each run to the mean length of this request's finished traces"
 
 
@@ -33,6 +33,7 @@ class Account:
     notes: dict[str, str] = field(default_factory=dict)
     not_applied: list[dict[str, str]] = field(default_factory=list)
     parallel: dict[str, Any] | None = None
+    graph: dict[str, Any] | None = None
 
     @contextmanager
     def overhead(self) -> Iterator[None]:
@@ -43,13 +44,19 @@ class Account:
         finally:
             self.overhead_ms += (time.perf_counter() - began) * 1000
 
+    @property
+    def generated_in_all(self) -> int:
+        """With what a model wrote before the answer began, to choose among paths of a graph."""
+        return self.generated + (self.graph["llm_generated_tokens"] if self.graph is not None else 0)
+
     def skip(self, technique: str, reason: str) -> None:
         """Record that `technique` was asked for and not applied."""
         self.not_applied.append({"technique": technique, "reason": reason})
 
     @property
     def applied(self) -> list[str]:
-        return ["parallel"] if self.parallel is not None and self.parallel["policy_failure"] is None else []
+        raced = self.parallel is not None and self.parallel["policy_failure"] is None
+        return [*(["graph"] if self.graph is not None else []), *(["parallel"] if raced else [])]
 
     def record_parallel(self, policy: str, n: int, outcome: Outcome, tokens: dict[int, int], probe_tokens: int) -> None:
         """`tokens`: generated tokens by trace, those of stopped traces included."""
@@ -98,12 +105,13 @@ class Account:
         return {
             "applied": self.applied,
             "not_applied": self.not_applied,
-            "tokens": {"generated": self.generated, "returned": self.returned, "probes": self.probes},
+            "tokens": {"generated": self.generated_in_all, "returned": self.returned, "probes": self.probes},
             "ms": {
                 "total": round((time.perf_counter() - self.started_at) * 1000, 1),
                 "overhead": round(self.overhead_ms, 3),
             },
             **({"notes": self.notes} if self.notes else {}),
+            **({"graph": self.graph} if self.graph is not None else {}),
             **({"parallel": self.parallel} if self.parallel is not None else {}),
         }
 

@@ -15,6 +15,8 @@ from reasonprune.api.request import FIELD, RACED_ROUTES, Prepared, prepare, refu
 from reasonprune.api.response import StreamRewriter, complete
 from reasonprune.context import current_request
 from reasonprune.errors import OverloadedError, ReasonpruneError
+from reasonprune.graph.chat import with_evidence
+from reasonprune.graph.service import GraphService
 from reasonprune.options import Settings
 
 logger = logging.getLogger(__name__)
@@ -35,10 +37,12 @@ class Edge:
         settings: Settings,
         served: Callable[[Any], Collection[str]],
         admission: Admission | None = None,
+        graphs: GraphService | None = None,
     ) -> None:
         self._app = app
         self._settings = settings
         self._served = served
+        self._graphs = graphs or GraphService(settings.stores)
         self._admission = admission or Admission(settings.server.max_live_traces)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,6 +68,11 @@ class Edge:
                 return
             prepared.context.account.started_at = began
             prepared.context.account.overhead_ms = (time.perf_counter() - began) * 1000
+            try:
+                prepared = await with_evidence(prepared, self._graphs)
+            except ReasonpruneError as error:
+                await _send_error(send, error)
+                return
             await self._serve(prepared, scope, receive, send)
 
     def _prepare(self, path: str, body: bytes, scope: Scope) -> Prepared | None:
@@ -105,7 +114,8 @@ class _Writer:
     def __init__(self, send: Send, prepared: Prepared, keep_alive_s: float) -> None:
         self._send = send
         self._account = prepared.context.account
-        self._planned = "parallel" if prepared.context.options.parallel else "none"
+        planned = [*prepared.context.account.applied, *(["parallel"] if prepared.context.options.parallel else [])]
+        self._planned = ",".join(planned) or "none"
         self._keep_alive_s = keep_alive_s
         self._start: Message | None = None
         self._whole = bytearray()

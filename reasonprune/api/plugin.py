@@ -18,6 +18,9 @@ import vllm
 from reasonprune.api.admission import Admission
 from reasonprune.api.edge import Edge
 from reasonprune.engine.vllm import RaceClient
+from reasonprune.graph.engine_model import EngineModel
+from reasonprune.graph.route import graph_router
+from reasonprune.graph.service import GraphService
 from reasonprune.metrics import METRICS
 from reasonprune.serve import CONFIG_VARIABLE
 from reasonprune.settings import load
@@ -40,13 +43,16 @@ class EndpointPlugin:
         settings = load(Path(config) if config else None, os.environ, {})
         admission = Admission(settings.server.max_live_traces)
         METRICS.live_traces.set_function(lambda: admission.live)
-        app.add_middleware(Edge, settings=settings, served=served_models, admission=admission)
+        self._graphs = GraphService(settings.stores)
+        app.include_router(graph_router(self._graphs, settings.graph))
+        app.add_middleware(Edge, settings=settings, served=served_models, admission=admission, graphs=self._graphs)
 
     async def init_state(self, engine_client: Any, state: Any, args: Namespace) -> None:
         """Puts our client in the place of the engine's in every serving class that generates."""
         if engine_client is None:
             return
         client = RaceClient(engine_client)
+        self._graphs.model = EngineModel(engine_client)
         for serving in vars(state)["_state"].values():
             if getattr(serving, "engine_client", None) is engine_client:
                 serving.engine_client = client

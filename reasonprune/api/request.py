@@ -31,7 +31,13 @@ def prepare(body: dict[str, Any], settings: Settings, served: Collection[str]) -
     """
     base, preset = _split_model(body.get("model"), served)
     asked = FIELD in body
-    if not asked and preset is None and settings.effort in (None, "off") and settings.parallel is None:
+    if (
+        not asked
+        and preset is None
+        and settings.effort in (None, "off")
+        and settings.parallel is None
+        and settings.graph is None
+    ):
         return None
     options = resolve(settings, preset, body.get(FIELD))
     context = RequestContext(options)

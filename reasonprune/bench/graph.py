@@ -101,7 +101,7 @@ def bench_graph(
 ) -> dict[str, Any]:
     """Raises GraphError where graph or questions cannot be read."""
     questions = read_questions(data, config.form, limit)
-    pipeline = PathsOverGraph(read_kb(kb, config.form), shared_encoder(config.encoder))
+    pipeline = PathsOverGraph(read_kb(kb, config.form), shared_encoder(config.encoder), in_threads=False)
     return asyncio.run(evaluate(pipeline, questions, config, progress))
 
 
