@@ -144,6 +144,20 @@ def frontier() -> list[str]:
     return lines
 
 
+def graph() -> list[str]:
+    heads = ("questions", "model", "topic", "count", "hits@1", "hits@3", "recall", "paths considered", "kept", "calls")
+    lines = [row(*heads, "tokens", "s a question"), row(*["---"] * (len(heads) + 2))]
+    for result in load("graph-*.json"):
+        if "hits_at_1" not in result:
+            continue
+        shares = [f"{result[key]:.1%}" for key in ("hits_at_1", "hits_at_3", "answer_recall")]
+        means = [f"{result[key]:.1f}" for key in ("paths_considered", "paths_kept", "llm_calls")]
+        name = result["provenance"]["data"]["file"].removesuffix(".txt")
+        cells = (name, result["llm"], result["linking"], f"{result['questions']:,}", *shares, *means)
+        lines.append(row(*cells, f"{result['llm_tokens']:,.0f}", f"{result['seconds_per_question']:.2f}"))
+    return lines
+
+
 TABLES: dict[str, Callable[[], list[str]]] = {
     "settings": lambda: settings_table().rstrip().splitlines(),
     "pools": pools,
@@ -152,6 +166,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "agreement": agreement,
     "frontier": frontier,
     "passthrough": passthrough,
+    "graph": graph,
     "cut_off": cut_off,
 }
 

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "vllm", "transformers", "sympy")
+HEAVY = ("torch", "vllm", "transformers", "sympy", "numpy", "rdflib", "networkx")
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,7 @@ HEAVY = ("torch", "vllm", "transformers", "sympy")
         "reasonprune.settings",
         "reasonprune.parallel.policies",
         "reasonprune.engine.replay",
+        "reasonprune.graph.commands",
     ],
 )
 def test_importing_is_light(module):

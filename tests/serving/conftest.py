@@ -29,14 +29,22 @@ effort = "low"
 max_n = 32
 max_live_traces = 48
 keep_alive_s = 0.05
+
+[stores]
+films = { path = "FOLDER/films.tsv" }
+broken = { path = "FOLDER/broken.tsv" }
+gone = { sparql = "http://127.0.0.1:9/sparql" }
 """
+FILMS = "Red Dunes\tdirected_by\tAda Lang\nRed Dunes\tstarred_actors\tBen Ode\nRed Dunes\thas_genre\tWestern\n"
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
     config = folder / "reasonprune.toml"
-    config.write_text(CONFIG)
+    config.write_text(CONFIG.replace("FOLDER", str(folder)))
+    (folder / "films.tsv").write_text(FILMS)
+    (folder / "broken.tsv").write_text("no triple\n")
     running = start(ours("--config", str(config), f"--api-key={KEY}"), folder / "server.log")
     yield running
     stop(running)
