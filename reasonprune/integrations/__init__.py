@@ -1,0 +1,1 @@
+"""Context pruning as a component of LangChain, LlamaIndex and Haystack; each module needs that package only."""
