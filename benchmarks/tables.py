@@ -336,6 +336,53 @@ def context() -> list[str]:
     return lines
 
 
+def graph() -> list[str]:
+    heads = ("questions", "model", "topic", "count", "hits@1", "hits@3", "recall", "paths considered", "kept", "calls")
+    lines = [row(*heads, "tokens", "s a question"), row(*["---"] * (len(heads) + 2))]
+    for result in load("graph-*.json"):
+        if "hits_at_1" not in result:
+            continue
+        shares = [f"{result[key]:.1%}" for key in ("hits_at_1", "hits_at_3", "answer_recall")]
+        means = [f"{result[key]:.1f}" for key in ("paths_considered", "paths_kept", "llm_calls")]
+        name = result["provenance"]["data"]["file"].removesuffix(".txt")
+        cells = (name, result["llm"], result["linking"], f"{result['questions']:,}", *shares, *means)
+        lines.append(row(*cells, f"{result['llm_tokens']:,.0f}", f"{result['seconds_per_question']:.2f}"))
+    return lines
+
+
+def graph_ablation() -> list[str]:
+    heads = ("questions", "count", "variant", "hits@1", "hits@3", "recall", "paths considered", "s a question")
+    lines = [row(*heads), row(*["---"] * len(heads))]
+    for result in load("graph-ablation-*.json"):
+        name = result["provenance"]["data"]["file"].removesuffix(".txt")
+        for variant, found in result["variants"].items():
+            shares = [f"{found[key]:.1%}" for key in ("hits_at_1", "hits_at_3", "answer_recall")]
+            cells = (*shares, f"{found['paths_considered']:.1f}", f"{found['seconds_per_question']:.2f}")
+            lines.append(row(name, result["questions"], variant, *cells))
+    return lines
+
+
+def graph_scale() -> list[str]:
+    heads = ("triples", "entities", "file", "load", "memory before, after load, after questions", "hits@1")
+    lines = [row(*heads, "s a question: median, most", "at a hub: edges, hits@1, median, most"), row(*["---"] * 8)]
+    for result in sorted(load("graph-scale-*.json"), key=lambda found: found["triples"]):
+        hub, memory = result["hub"], result["memory_mb"]
+        lines.append(
+            row(
+                f"{result['triples']:,}",
+                f"{result['entities']:,}",
+                f"{result['file_mb']:,.0f} MB",
+                f"{result['load_seconds']:,.0f} s",
+                ", ".join(f"{memory[key]:,}" for key in ("before", "after_load", "after_questions")) + " MB",
+                f"{result['hits_at_1_scale']:.1%}",
+                f"{result['seconds_median']:.2f}, {result['seconds_most']:.2f}",
+                f"{result['largest_degree']:,}, {hub['hits_at_1']:.1%}, {hub['seconds_median']:.2f},"
+                f" {hub['seconds_most']:.2f}",
+            )
+        )
+    return lines
+
+
 TABLES: dict[str, Callable[[], list[str]]] = {
     "settings": lambda: settings_table().rstrip().splitlines(),
     "pools": pools,
@@ -358,6 +405,9 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "depth_search": depth_search,
     "depth_router": depth_router,
     "context": context,
+    "graph": graph,
+    "graph_ablation": graph_ablation,
+    "graph_scale": graph_scale,
 }
 
 

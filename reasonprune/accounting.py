@@ -19,7 +19,14 @@ from reasonprune.parallel.driver import Outcome, Trace
 from reasonprune.selfeval.score import SelfEvalBooks, SelfScore
 
 # Of the table in the documentation: does the technique leave the distribution of answers as it is?
-LOSSLESS = {"context": False, "history": False, "parallel": False, "depth": False, "speculative": True}
+LOSSLESS = {
+    "graph": False,
+    "context": False,
+    "history": False,
+    "parallel": False,
+    "depth": False,
+    "speculative": True,
+}
 AVOIDED_METHOD = "traces stopped or never started, had each run to the mean length of this request's finished traces"
 
 
@@ -40,6 +47,7 @@ class Account:
     history: dict[str, Any] | None = None
     context: dict[str, Any] | None = None
     speculative: dict[str, Any] | None = None
+    graph: dict[str, Any] | None = None
 
     @contextmanager
     def overhead(self) -> Iterator[None]:
@@ -49,6 +57,11 @@ class Account:
             yield
         finally:
             self.overhead_ms += (time.perf_counter() - began) * 1000
+
+    @property
+    def generated_in_all(self) -> int:
+        """With what a model wrote before the answer began, to choose among paths of a graph."""
+        return self.generated + (self.graph["llm_generated_tokens"] if self.graph is not None else 0)
 
     def skip(self, technique: str, reason: str) -> None:
         """Record that `technique` was asked for and not applied."""
@@ -151,7 +164,7 @@ class Account:
         return {
             "applied": self.applied,
             "not_applied": self.not_applied,
-            "tokens": {"generated": self.generated, "returned": self.returned, "probes": self.probes},
+            "tokens": {"generated": self.generated_in_all, "returned": self.returned, "probes": self.probes},
             "ms": {
                 "total": round((time.perf_counter() - self.started_at) * 1000, 1),
                 "overhead": round(self.overhead_ms, 3),

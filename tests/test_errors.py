@@ -2,6 +2,7 @@ import pytest
 
 from reasonprune.errors import (
     EngineError,
+    GraphError,
     ModelError,
     OverloadedError,
     PoolError,
@@ -25,6 +26,7 @@ from reasonprune.errors import (
         (EngineError, 500, "InternalServerError"),
         (ModelError, 500, "InternalServerError"),
         (PoolError, 500, "InternalServerError"),
+        (GraphError, 502, "BadGatewayError"),
     ],
 )
 def test_the_body_has_the_shape_of_openai(error, status, kind):

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "vllm", "transformers", "sympy")
+HEAVY = ("torch", "vllm", "transformers", "sympy", "numpy", "rdflib", "networkx")
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,7 @@ HEAVY = ("torch", "vllm", "transformers", "sympy")
         "reasonprune.pruner.messages",
         "reasonprune.bench.context",
         "reasonprune.engine.replay",
+        "reasonprune.graph.commands",
     ],
 )
 def test_importing_is_light(module):

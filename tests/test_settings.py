@@ -229,6 +229,8 @@ def test_a_body_must_be_an_object(body):
             ["Did you mean 'tokens'?", "Keys of settings.speculative"],
         ),
         ({"presets": {"a": {"speculative": {"tokens": 0}}}}, "presets.a.speculative.tokens", ["greater than or equal"]),
+        ({"stores": {"a": {}}}, "stores.a", ["one of path and sparql must be set"]),
+        ({"stores": {"a": {"pth": "x"}}}, "stores.a.pth", ["Did you mean 'path'?", "Keys of settings.stores.a"]),
         ({"efort": "low"}, "efort", ["Did you mean 'effort'?", "parallel, presets, server"]),
     ],
 )

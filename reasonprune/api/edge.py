@@ -18,6 +18,8 @@ from reasonprune.api.response import StreamRewriter, complete
 from reasonprune.context import current_request
 from reasonprune.depth.choice import Programs
 from reasonprune.errors import OverloadedError, ReasonpruneError
+from reasonprune.graph.chat import with_evidence
+from reasonprune.graph.service import GraphService
 from reasonprune.options import Settings
 
 logger = logging.getLogger(__name__)
@@ -40,11 +42,13 @@ class Edge:
         admission: Admission | None = None,
         programs: Callable[[Any], Programs | None] = lambda app: None,
         pruner: PrunerService | None = None,
+        graphs: GraphService | None = None,
     ) -> None:
         self._app = app
         self._settings = settings
         self._served = served
         self._programs = programs
+        self._graphs = graphs or GraphService(settings.stores)
         self._admission = admission or Admission(settings.server.max_live_traces)
         self._pruner = pruner or PrunerService(settings.server.pruner)
 
@@ -73,6 +77,11 @@ class Edge:
             prepared.context.account.overhead_ms = (time.perf_counter() - began) * 1000
             prepared = await prune_request(self._pruner, path, prepared)
             prepared = await shorten_history(prepared, scope["app"])
+            try:
+                prepared = await with_evidence(prepared, self._graphs)
+            except ReasonpruneError as error:
+                await _send_error(send, error)
+                return
             await self._serve(prepared, scope, receive, send)
 
     def _prepare(self, path: str, body: bytes, scope: Scope) -> Prepared | None:

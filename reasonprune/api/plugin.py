@@ -26,6 +26,9 @@ from reasonprune.depth.choice import Programs
 from reasonprune.depth.support import support_of
 from reasonprune.engine.backend import EngineBackend
 from reasonprune.engine.vllm import RaceClient, no_speculation
+from reasonprune.graph.engine_model import EngineModel
+from reasonprune.graph.route import graph_router
+from reasonprune.graph.service import GraphService
 from reasonprune.metrics import METRICS
 from reasonprune.serve import CONFIG_VARIABLE
 from reasonprune.settings import load
@@ -51,7 +54,9 @@ class EndpointPlugin:
         METRICS.live_traces.set_function(lambda: admission.live)
         app.state.reasonprune_settings = settings
         pruner = PrunerService(settings.server.pruner)
+        self._graphs = GraphService(settings.stores)
         app.include_router(router(pruner))
+        app.include_router(graph_router(self._graphs, settings.graph))
         attach_compress(app, served_models)
         app.add_middleware(
             Edge,
@@ -60,6 +65,7 @@ class EndpointPlugin:
             admission=admission,
             programs=programs_of,
             pruner=pruner,
+            graphs=self._graphs,
         )
 
     async def init_state(self, engine_client: Any, state: Any, args: Namespace) -> None:
@@ -72,6 +78,7 @@ class EndpointPlugin:
         state.reasonprune_backend = EngineBackend(engine_client)
         state.reasonprune_history = History(state.reasonprune_backend)
         client = RaceClient(engine_client, programs)
+        self._graphs.model = EngineModel(engine_client)
         if no_speculation(engine_client.vllm_config) is None:
             state.reasonprune_watch = asyncio.create_task(watch(engine_client))
         for serving in vars(state)["_state"].values():

@@ -13,8 +13,8 @@ DONE = b"data: [DONE]"
 def _fill(payload: dict[str, Any], account: Account) -> None:
     usage = payload.get("usage")
     if isinstance(usage, dict) and account.generated:
-        usage["completion_tokens"] = account.generated
-        usage["total_tokens"] = usage.get("prompt_tokens", 0) + account.generated
+        usage["completion_tokens"] = account.generated_in_all
+        usage["total_tokens"] = usage.get("prompt_tokens", 0) + account.generated_in_all
     payload["reasonprune"] = account.as_json()
 
 

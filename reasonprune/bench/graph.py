@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
@@ -92,8 +92,7 @@ class GraphConfig:
     llm: str | None = None
     linking: Linking = "given"
     encoder: str = DEFAULT_ENCODER
-    max_paths: int = 3
-    depth: int = 3
+    options: Mapping[str, Any] = field(default_factory=dict)  # of GraphOptions
 
 
 def bench_graph(
@@ -101,7 +100,7 @@ def bench_graph(
 ) -> dict[str, Any]:
     """Raises GraphError where graph or questions cannot be read."""
     questions = read_questions(data, config.form, limit)
-    pipeline = PathsOverGraph(read_kb(kb, config.form), shared_encoder(config.encoder))
+    pipeline = PathsOverGraph(read_kb(kb, config.form), shared_encoder(config.encoder), in_threads=False)
     return asyncio.run(evaluate(pipeline, questions, config, progress))
 
 
@@ -155,10 +154,9 @@ async def _one(
     options = GraphOptions(
         store="kb",
         topics=topics or None,
-        max_paths=config.max_paths,
         max_answers=RECALLED,
-        depth=config.depth,
         llm=model is not None,
+        **config.options,
     )
     result = await pipeline.answer(text, options, model)
     names = [answer.name for answer in result.answers]

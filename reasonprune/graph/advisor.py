@@ -58,7 +58,7 @@ class Allowance:
     tokens: int = 1024
     seconds: float = 60.0
     retries: int = 1
-    reply_tokens: int = 128
+    reply_tokens: int = 64
 
 
 class Advisor:

@@ -116,7 +116,7 @@ def bench_graph_command(
     from reasonprune.terminal import progress_bar
 
     name = model if llm == "engine" else None
-    config = GraphConfig(form, name, linking, max_paths=max_paths, depth=depth)
+    config = GraphConfig(form, name, linking, options={"max_paths": max_paths, "depth": depth})
     with progress_bar() as progress:
         task = progress.add_task("questions", total=None)
         result = bench_graph(

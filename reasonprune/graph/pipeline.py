@@ -9,11 +9,11 @@ inputs are the question, the store and the options.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 from reasonprune.errors import RequestError
 from reasonprune.graph.advisor import Advisor, Allowance, Model
@@ -30,6 +30,7 @@ from reasonprune.graph.store import GraphStore
 from reasonprune.graph.thesaurus import Thesaurus, english
 from reasonprune.options import GraphOptions
 
+T = TypeVar("T")
 SUFFICES = 0.2  # points of the best path: about one step named and nothing left over
 LONG_EVIDENCE = 2000  # letters beyond which a model sums it up
 CHAIN_WEIGHT = 0.5
@@ -87,8 +88,11 @@ class PathsOverGraph:
         encoder: Encoder,
         thesaurus: Thesaurus | None = None,
         weights: Weights | None = None,
+        in_threads: bool = True,
     ) -> None:
+        """`in_threads` leaves the event loop free while a graph is searched; one question at a time need not."""
         self.store = store
+        self._run = asyncio.to_thread if in_threads else _inline
         self._encoder = encoder
         self._thesaurus = thesaurus or english()
         self._weights = weights or Weights()
@@ -100,13 +104,13 @@ class PathsOverGraph:
         if not question.strip():
             raise RequestError("question is empty. Ask something.", "question")
         spent = Spent()
-        topics = await asyncio.to_thread(self._topics, question, options)
+        topics = await self._run(self._topics, question, options)
         advisor = None
         if model is not None and topics:
             allowance = Allowance(options.llm_calls, options.llm_tokens, options.seconds)
             advisor = Advisor(model, question, [topic.name for topic in topics], allowance)
         chain = await advisor.chain() if advisor else None
-        searches = await asyncio.to_thread(self._explore, question, topics, options, spent, chain)
+        searches = await self._run(self._explore, question, topics, options, spent, chain)
         pool = [path for search in searches for path in search.paths]
         kept, answers = await self._decide(pool, topics, options, spent, advisor)
         sufficient, reason = await self._check(kept, answers, topics, advisor)
@@ -151,25 +155,22 @@ class PathsOverGraph:
             aligner.prepare(list(self.store.relations()))
             paths = explore(self.store, topic.entities, aligner, budget, spent)
             # Only the best are worth comparing as whole texts.
-            near = [self._compared(path, question, chain) for path in fuzzy(paths, budget.width)]
+            near = self._compared(fuzzy(paths, budget.width), question, chain)
             searches.append(_Topic(topic, analysed, aligner, near))
         for first, second in pairwise(searches):
-            for path in connect(self.store, first.topic.entities, second.topic.entities, budget, spent):
-                spent.considered += 1
-                first.paths.append(self._compared(path, question, chain))
+            found = connect(self.store, first.topic.entities, second.topic.entities, budget, spent)
+            spent.considered += len(found)
+            first.paths += self._compared(found, question, chain)
         return searches
 
-    def _compared(self, path: Path, question: str, chain: list[str] | None) -> Path:
-        """The path's points with the similarity of whole texts: its steps with the question, and with the chain."""
-        words = in_words(path.steps)
-        points = path.score
-        if self._weights.whole:
-            rows = self._encoder.encode([question, words])
-            points += self._weights.whole * float(rows[0] @ rows[1])
+    def _compared(self, paths: Sequence[Path], question: str, chain: list[str] | None) -> list[Path]:
+        """Points with the similarity of whole texts: a path's steps with the question, and with the model's chain."""
+        texts = [question, " of ".join(reversed(chain or [])), *(in_words(path.steps) for path in paths)]
+        rows = self._encoder.encode(texts)
+        points = self._weights.whole * (rows[2:] @ rows[0])
         if chain:
-            rows = self._encoder.encode([" of ".join(reversed(chain)), words])
-            points += CHAIN_WEIGHT * float(rows[0] @ rows[1])
-        return replace(path, score=points)
+            points = points + CHAIN_WEIGHT * (rows[2:] @ rows[1])
+        return [replace(path, score=path.score + float(more)) for path, more in zip(paths, points, strict=True)]
 
     async def _decide(
         self,
@@ -182,7 +183,7 @@ class PathsOverGraph:
         """The kept paths and the answers, after the three steps of the beam."""
         budget = budget_of(options)
         beamed = branch_reduced(fuzzy(pool, options.width), options.branches)
-        walked = await asyncio.to_thread(lambda: [walk(self.store, path, budget, spent) for path in beamed])
+        walked = await self._run(lambda: [walk(self.store, path, budget, spent) for path in beamed])
         walked = [path for path in walked if path.ends]
         if advisor and len(close := undecided(walked)) > 1:
             lines = [render(self.store, path, most=3) for path in close]
@@ -190,7 +191,7 @@ class PathsOverGraph:
             if chosen is not None:
                 walked = preferred(walked, [close[at] for at in chosen])
                 walked = [replace(path, score=walked_score(walked, at)) for at, path in enumerate(walked)]
-        answers, kept = await asyncio.to_thread(self._ranked, walked, topics, options, budget)
+        answers, kept = await self._run(self._ranked, walked, topics, options, budget)
         return kept, answers
 
     def _ranked(
@@ -241,9 +242,9 @@ class PathsOverGraph:
                         ]
                 roots = [path for path in kept if path.levels[0].entities == one.topic.entities]
                 found += deeper(self.store, roots, one.aligner, budget, spent, known)
-            return [self._compared(path, one.question.text, None) for path in fuzzy(found, options.width)]
+            return self._compared(fuzzy(found, options.width), searches[0].question.text, None)
 
-        return await asyncio.to_thread(search)
+        return await self._run(search)
 
     def _account(
         self,
@@ -279,6 +280,10 @@ class PathsOverGraph:
             },
             "seconds": round(seconds, 4),
         }
+
+
+async def _inline(function: Callable[..., T], *arguments: Any) -> T:
+    return function(*arguments)
 
 
 def budget_of(options: GraphOptions) -> Budget:

@@ -73,7 +73,8 @@ def analyse(text: str, topics: Sequence[tuple[int, int]], thesaurus: Thesaurus) 
         content=tuple(is_content(word) for word in words),
         spans=_largest(spans, thesaurus),
         kind=asked_kind(pieces, thesaurus),
-        shares=any(word in SHARING or COMPANY.match(word) for word in everything),
+        # With several topics, what they have in common is where their paths meet.
+        shares=len(topics) < 2 and any(word in SHARING or COMPANY.match(word) for word in everything),
     )
 
 

@@ -184,6 +184,8 @@ def _json(path: Path) -> Iterator[Triple]:
     if isinstance(document, dict) and "nodes" in document:
         return _node_link(path, document)
     rows = document.get("triples") if isinstance(document, dict) else document
+    if isinstance(rows, list) and rows and isinstance(rows[0], str):
+        rows = [rows]  # one line of JSON Lines is a document, too
     if not isinstance(rows, list):
         raise GraphError(f"{path}: expected an array of triples, or a node-link graph with `nodes`.")
     return (_json_triple(path, number, row) for number, row in enumerate(rows, 1))

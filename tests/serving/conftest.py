@@ -30,18 +30,25 @@ effort = "low"
 max_n = 32
 max_live_traces = 48
 keep_alive_s = 0.05
-depth_bank = "{bank}"
+depth_bank = "FOLDER/bank.json"
+
+[stores]
+films = { path = "FOLDER/films.tsv" }
+broken = { path = "FOLDER/broken.tsv" }
+gone = { sparql = "http://127.0.0.1:9/sparql" }
 """
 BANK = {"model": "tiny", "layers": 6, "programs": {"lean": {"program": "0-1,3-5"}}}
+FILMS = "Red Dunes\tdirected_by\tAda Lang\nRed Dunes\tstarred_actors\tBen Ode\nRed Dunes\thas_genre\tWestern\n"
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
     config = folder / "reasonprune.toml"
-    bank = folder / "bank.json"
-    bank.write_text(json.dumps(BANK))
-    config.write_text(CONFIG.replace("{bank}", str(bank)))
+    config.write_text(CONFIG.replace("FOLDER", str(folder)))
+    (folder / "bank.json").write_text(json.dumps(BANK))
+    (folder / "films.tsv").write_text(FILMS)
+    (folder / "broken.tsv").write_text("no triple\n")
     running = start(ours("--config", str(config), f"--api-key={KEY}"), folder / "server.log")
     yield running
     stop(running)
