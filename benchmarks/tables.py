@@ -156,6 +156,43 @@ def judges() -> list[str]:
     return lines
 
 
+def speculative() -> list[str]:
+    """One line a run and method, greedy."""
+    heads = ("model", "data", "prompts", "at once", "method", "tokens/s", "of base", "acceptance length", "identical")
+    lines = [row(*heads), row(*["---"] * len(heads))]
+    for result in load("speculative-*.json"):
+        base = result["methods"]["base"]["tokens_per_s"]
+        origin = result["provenance"]
+        for name, found in result["methods"].items():
+            speed, length = found["tokens_per_s"], f"{found['acceptance_length']:.2f}"
+            run = (origin["model"], origin["data"]["file"], result["prompts"], result["concurrency"])
+            lines.append(row(*run, name, f"{speed:,.1f}", f"{speed / base:.2f}", length, f"{found['identical']:.1%}"))
+    return lines
+
+
+def datastore() -> list[str]:
+    heads = ("tokens", "segments", "size", "build", "of it CPU", "open and verify", "lookup p50", "lookup p99")
+    lines = [row(*heads), row(*["---"] * len(heads))]
+    for result in load("datastore*.json"):
+        for size in result["sizes"]:
+            lookup, seconds = size["lookup"], ("build_s", "build_cpu_s", "open_and_verify_s")
+            held = (f"{size['tokens']:,}", size["segments"], f"{size['bytes'] / 1e6:,.0f} MB")
+            times = (f"{size[name]:,.1f} s" for name in seconds)
+            lines.append(row(*held, *times, f"{lookup['p50_ms']:.2f} ms", f"{lookup['p99_ms']:.2f} ms"))
+    return lines
+
+
+def trees() -> list[str]:
+    heads = ("prompts", "nodes", "drafts", "acceptance length", "verified tokens a round", "identical")
+    lines = [row(*heads), row(*["---"] * len(heads))]
+    for result in load("tree-*.json"):
+        for nodes, forms in result["budgets"].items():
+            for form, found in forms.items():
+                cells = (f"{found['acceptance_length']:.3f}", f"{found['verified_per_round']:.1f}")
+                lines.append(row(result["prompts"], nodes, form, *cells, f"{found['identical']:.1%}"))
+    return lines
+
+
 TABLES: dict[str, Callable[[], list[str]]] = {
     "settings": lambda: settings_table().rstrip().splitlines(),
     "pools": pools,
@@ -166,6 +203,9 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "frontier": frontier,
     "passthrough": passthrough,
     "cut_off": cut_off,
+    "speculative": speculative,
+    "datastore": datastore,
+    "trees": trees,
 }
 
 
