@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from reasonprune.speculative import fusion
 from reasonprune.speculative import recent as recents
 from reasonprune.speculative.acceptance import Acceptance, Calibration, DraftToken, chain_of
 from reasonprune.speculative.baselines import suffix_chain
@@ -37,6 +38,7 @@ Tokens = NDArray[np.int32]
 Ngram = Callable[[Tokens, int], list[int]]
 
 OCCURRENCES = 8  # of each source
+UNSEEN = 1.0  # occurrences of something else, added to what was seen
 NODES = 64  # of the fused tree
 TIME_SHARE = 0.1  # of the last forward step, that drafting may take
 LEAST_TIME_S = 0.002
@@ -190,7 +192,7 @@ class Drafter:
         def estimate(source: Source, matched: int, share: float) -> float:
             return min(0.99, trust * self.calibration.estimate(source, matched, share))
 
-        retrieved = retrieval_tree(self._retrieved(row, most), estimate)
+        retrieved = retrieval_tree(self._retrieved(row, most), estimate, UNSEEN)
         if row.first is not None and row.wish.drafts:
             retrieved = reweigh(retrieved, row.first)
         drafted = row.drafted[:most] if row.wish.drafts else ()
@@ -206,7 +208,7 @@ class Drafter:
             sources.append(self.store.continuations(tail.tolist(), length, OCCURRENCES))
         longest = max((source[0].matched for source in sources if source), default=0)
         return [
-            replace(continuation, weight=continuation.weight * 0.5 ** (longest - source[0].matched))
+            replace(continuation, weight=continuation.weight * fusion.DECAY ** (longest - source[0].matched))
             for source in sources
             for continuation in source
         ]
