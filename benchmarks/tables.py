@@ -383,6 +383,55 @@ def graph_scale() -> list[str]:
     return lines
 
 
+def speculative() -> list[str]:
+    """One line a run and method, greedy."""
+    heads = ("model", "data", "prompts", "at once", "method", "tokens/s", "of base", "acceptance length", "identical")
+    lines = [row(*heads), row(*["---"] * len(heads))]
+    for result in load("speculative-*.json"):
+        base = result["methods"]["base"]["tokens_per_s"]
+        origin = result["provenance"]
+        for name, found in result["methods"].items():
+            speed, length = found["tokens_per_s"], f"{found['acceptance_length']:.2f}"
+            run = (origin["model"], origin["data"]["file"], result["prompts"], result["concurrency"])
+            lines.append(row(*run, name, f"{speed:,.1f}", f"{speed / base:.2f}", length, f"{found['identical']:.1%}"))
+    return lines
+
+
+def datastore() -> list[str]:
+    heads = (
+        "tokens",
+        "segments",
+        "size",
+        "build",
+        "of it CPU",
+        "open and verify",
+        "lookup p50",
+        "p99",
+        "p50 CPU",
+        "p99 CPU",
+    )
+    lines = [row(*heads), row(*["---"] * len(heads))]
+    for result in load("datastore*.json"):
+        for size in result["sizes"]:
+            lookup, seconds = size["lookup"], ("build_s", "build_cpu_s", "open_and_verify_s")
+            held = (f"{size['tokens']:,}", size["segments"], f"{size['bytes'] / 1e6:,.0f} MB")
+            times = (f"{size[name]:,.1f} s" for name in seconds)
+            taken = (f"{lookup[name]:.2f} ms" for name in ("p50_ms", "p99_ms", "cpu_p50_ms", "cpu_p99_ms"))
+            lines.append(row(*held, *times, *taken))
+    return lines
+
+
+def trees() -> list[str]:
+    heads = ("prompts", "nodes", "drafts", "acceptance length", "verified tokens a round", "identical")
+    lines = [row(*heads), row(*["---"] * len(heads))]
+    for result in load("tree-*.json"):
+        for nodes, forms in result["budgets"].items():
+            for form, found in forms.items():
+                cells = (f"{found['acceptance_length']:.3f}", f"{found['verified_per_round']:.1f}")
+                lines.append(row(result["prompts"], nodes, form, *cells, f"{found['identical']:.1%}"))
+    return lines
+
+
 TABLES: dict[str, Callable[[], list[str]]] = {
     "settings": lambda: settings_table().rstrip().splitlines(),
     "pools": pools,
@@ -408,6 +457,9 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "graph": graph,
     "graph_ablation": graph_ablation,
     "graph_scale": graph_scale,
+    "speculative": speculative,
+    "datastore": datastore,
+    "trees": trees,
 }
 
 

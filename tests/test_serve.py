@@ -4,9 +4,11 @@ from pathlib import Path
 import pytest
 
 from reasonprune import serve
-from reasonprune.errors import ModelError, RequestError
-from reasonprune.serve import CONFIG_VARIABLE, Command, export, parse
+from reasonprune.errors import DatastoreError, ModelError, RequestError
+from reasonprune.options import ServerOptions
+from reasonprune.serve import CONFIG_VARIABLE, Command, export, export_datastore, parse
 from reasonprune.settings import load
+from reasonprune.speculative.datastore import Datastore
 
 
 @pytest.fixture
@@ -99,3 +101,14 @@ def test_a_machine_without_vllm(monkeypatch):
     monkeypatch.setattr(serve, "find_spec", lambda name: None)
     with pytest.raises(ModelError, match="make setup"):
         serve.serve(["m"])
+
+
+def test_a_datastore_is_handed_to_the_engine(tmp_path):
+    environ = {}
+    export_datastore(ServerOptions(), environ)
+    assert environ == {}
+    Datastore.create(tmp_path / "store", "test", "print", 100)
+    export_datastore(ServerOptions(datastore=str(tmp_path / "store"), datastore_grows=True), environ)
+    assert environ == {"REASONPRUNE_DATASTORE": str(tmp_path / "store"), "REASONPRUNE_DATASTORE_GROWS": "1"}
+    with pytest.raises(DatastoreError, match="not a datastore"):
+        export_datastore(ServerOptions(datastore=str(tmp_path)), environ)

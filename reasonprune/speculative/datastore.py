@@ -19,7 +19,7 @@ import numpy as np
 
 from reasonprune.errors import DatastoreError
 from reasonprune.speculative import manifest as manifests
-from reasonprune.speculative.fusion import Continuation
+from reasonprune.speculative.fusion import DECAY, Continuation
 from reasonprune.speculative.manifest import Manifest
 from reasonprune.speculative.segment import (
     MOST_TOKENS,
@@ -117,7 +117,7 @@ class Datastore:
             if room <= 0:
                 break
             seen = taken.setdefault(segment.entry.file, set())
-            weight = 0.5 ** (longest - matched) * max(1.0, len(found) / most)
+            weight = DECAY ** (longest - matched) * max(1.0, len(found) / most)
             for i in found[:: max(1, len(found) // most)][:room]:
                 if i not in seen and (tokens := segment.continuation(i, length)):
                     seen.add(i)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from reasonprune.speculative import fusion
 from reasonprune.speculative import recent as recents
 from reasonprune.speculative.acceptance import Acceptance, Calibration, DraftToken, chain_of
 from reasonprune.speculative.baselines import suffix_chain
@@ -37,10 +38,12 @@ Tokens = NDArray[np.int32]
 Ngram = Callable[[Tokens, int], list[int]]
 
 OCCURRENCES = 8  # of each source
+UNSEEN = 1.0  # occurrences of something else, added to what was seen
 NODES = 64  # of the fused tree
 TIME_SHARE = 0.1  # of the last forward step, that drafting may take
 LEAST_TIME_S = 0.002
-PROBE_EVERY = 32  # steps between two short tries while the controller holds speculation off
+REST_AFTER = 64  # steps in a row in which no draft was worth its verification; then nothing is retrieved either
+PROBE_EVERY = 32  # steps between two short tries while speculation rests
 PROBE_TOKENS = 2
 ENDED = 4096  # requests whose counts are kept after their end
 TAIL = 8  # tokens by which a row is known again
@@ -98,7 +101,7 @@ class Drafter:
         self._states: dict[Hashable, _State] = {}
         self._ended: dict[Hashable, Acceptance] = {}
         self._step_s = 0.0
-        self._resting = 0
+        self._idle = 0
         self._turn = 0
 
     def propose(
@@ -115,7 +118,7 @@ class Drafter:
         states = [self._settled(row) for row in rows]
         chains: list[list[DraftToken]] = [[] for _ in rows]
         weighed: list[int] = []
-        resting = self._resting > 0 and self._resting % PROBE_EVERY != 0
+        resting = self._idle >= REST_AFTER and self._idle % PROBE_EVERY != 0
         deadline = began + max(LEAST_TIME_S, TIME_SHARE * self._step_s)
         self._turn += 1
         if self.store is not None and self._turn % 64 == 0:
@@ -189,7 +192,7 @@ class Drafter:
         def estimate(source: Source, matched: int, share: float) -> float:
             return min(0.99, trust * self.calibration.estimate(source, matched, share))
 
-        retrieved = retrieval_tree(self._retrieved(row, most), estimate)
+        retrieved = retrieval_tree(self._retrieved(row, most), estimate, UNSEEN)
         if row.first is not None and row.wish.drafts:
             retrieved = reweigh(retrieved, row.first)
         drafted = row.drafted[:most] if row.wish.drafts else ()
@@ -205,7 +208,7 @@ class Drafter:
             sources.append(self.store.continuations(tail.tolist(), length, OCCURRENCES))
         longest = max((source[0].matched for source in sources if source), default=0)
         return [
-            replace(continuation, weight=continuation.weight * 0.5 ** (longest - source[0].matched))
+            replace(continuation, weight=continuation.weight * fusion.DECAY ** (longest - source[0].matched))
             for source in sources
             for continuation in source
         ]
@@ -223,7 +226,7 @@ class Drafter:
     def _limit(self, chains: list[list[DraftToken]], weighed: Sequence[int], rows: int, resting: bool) -> None:
         """Cuts the chains of `weighed` rows to what is worth verifying in this batch."""
         if resting:
-            self._resting += 1
+            self._idle += 1
             return
         if not weighed:
             return
@@ -234,8 +237,10 @@ class Drafter:
                 reach *= draft.chance
                 reaches[place].append(reach)
         lengths = allocate(reaches, self.cost)
-        probing = self._resting > 0 and not any(lengths)
-        offered = any(chains[place] for place in weighed)
-        self._resting = self._resting + 1 if offered and not any(lengths) else 0
+        probing = self._idle >= REST_AFTER and not any(lengths)
+        if any(lengths):
+            self._idle = 0
+        elif any(chains[place] for place in weighed):
+            self._idle += 1
         for place in weighed:
             del chains[place][PROBE_TOKENS if probing else lengths[place] :]

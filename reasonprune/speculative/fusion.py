@@ -15,6 +15,9 @@ Estimate = Callable[[Source, int, float], float]
 """(source, matched context in tokens, share of the occurrences that go on so) -> chance of acceptance."""
 
 
+DECAY = 0.5  # weight of a match that is one token shorter
+
+
 @dataclass(frozen=True)
 class Continuation:
     """Tokens that followed an occurrence of the context's end; `matched`: how many tokens of context agreed there."""
@@ -30,11 +33,14 @@ def seen_share(source: Source, matched: int, ratio: float) -> float:
     return ratio
 
 
-def retrieval_tree(continuations: Sequence[Continuation], estimate: Estimate = seen_share) -> TokenTree:
+def retrieval_tree(
+    continuations: Sequence[Continuation], estimate: Estimate = seen_share, unseen: float = 0.0
+) -> TokenTree:
     """The trie of `continuations`. A node's ratio is the weight that passes through it over that of its parent.
 
     The parent's weight is what went through it, not what ended there, so continuations of different lengths are fair
-    to each other. Deeper nodes count as matched by their ancestors too.
+    to each other. Deeper nodes count as matched by their ancestors too. `unseen`: weight of what was not seen yet, by
+    which one occurrence says less than eight that agree.
     """
     tree = TokenTree()
     weights, passing = [0.0], [0.0]
@@ -50,7 +56,7 @@ def retrieval_tree(continuations: Sequence[Continuation], estimate: Estimate = s
             tree.matched[node] = max(tree.matched[node], continuation.matched + depth)
     for node in tree.nodes():
         parent = tree.parents[node]
-        tree.shares[node] = weights[node] / passing[parent]
+        tree.shares[node] = weights[node] / (passing[parent] + unseen)
         tree.chances[node] = estimate(tree.sources[node], tree.matched[node], tree.shares[node])
         tree.reaches[node] = tree.reaches[parent] * tree.chances[node]
     return tree

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from reasonprune.speculative import fusion
 from reasonprune.speculative.fusion import Continuation
 from reasonprune.speculative.tree import Source
 
@@ -57,7 +58,7 @@ def continuations(
     found: list[Continuation] = []
     taken: set[int] = set()
     for matched, ends in reversed(levels):
-        weight = 0.5 ** (levels[-1][0] - matched)
+        weight = fusion.DECAY ** (levels[-1][0] - matched)
         for end in ends[::-1][: most + len(taken)].tolist():
             if end in taken or len(found) >= most:
                 continue

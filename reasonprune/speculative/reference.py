@@ -43,9 +43,12 @@ class TreeDecoder:
         self._temperature = temperature
         self._rng = np.random.default_rng(seed)
 
-    @torch.inference_mode()
     def decode(self, prompt: Sequence[int], max_tokens: int, propose: Propose, end: int | None = None) -> Decoded:
         """Up to `max_tokens` tokens after `prompt`, ending with the token `end`. Neither depends on `propose`."""
+        with torch.inference_mode():
+            return self._decode(prompt, max_tokens, propose, end)
+
+    def _decode(self, prompt: Sequence[int], max_tokens: int, propose: Propose, end: int | None) -> Decoded:
         cache = DynamicCache()
         logits = self._model(input_ids=torch.tensor([list(prompt)]), past_key_values=cache, use_cache=True).logits[0]
         _, token = self._verify(TokenTree(), logits[-1:])

@@ -10,7 +10,7 @@ import pytest
 
 from reasonprune.speculative.controller import KNOTS
 from reasonprune.speculative.datastore import Datastore
-from reasonprune.speculative.drafting import PROBE_EVERY, PROBE_TOKENS, Drafter, Row
+from reasonprune.speculative.drafting import PROBE_EVERY, PROBE_TOKENS, REST_AFTER, Drafter, Row
 from reasonprune.speculative.recent import Growth, Recent
 from reasonprune.speculative.tree import Source
 from reasonprune.speculative.wish import KEY, Wish
@@ -94,8 +94,9 @@ def test_speculation_rests_while_it_costs_more_than_it_gives_and_is_tried_again(
     drafter = Drafter(longest=4)
     for knot in KNOTS:
         drafter.cost.observe(knot, float(knot))  # as slow as decoding one by one
-    lengths = [len(drafter.propose([row(LOOP[: 40 + i])])[0]) for i in range(2 * PROBE_EVERY + 2)]
-    assert lengths[0] == 0
+    text = LOOP * 2
+    lengths = [len(drafter.propose([row(text[: 40 + i])])[0]) for i in range(REST_AFTER + 2 * PROBE_EVERY)]
+    assert not any(lengths[:REST_AFTER])
     assert max(lengths) == PROBE_TOKENS
     assert 1 <= sum(map(bool, lengths)) <= 3
 
