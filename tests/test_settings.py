@@ -214,7 +214,7 @@ def test_a_body_must_be_an_object(body):
 @pytest.mark.parametrize(
     ("wrong", "param", "words"),
     [
-        ({"server": {"max_m": 8}}, "server.max_m", ["Did you mean 'max_n'?", "Keys of settings.server: depth_bank,"]),
+        ({"server": {"max_m": 8}}, "server.max_m", ["Did you mean 'max_n'?", "Keys of settings.server: "]),
         ({"server": {"max_n": 0}}, "server.max_n", ["greater than or equal to 1"]),
         (
             {"presets": {"esc": {"efort": "low"}}},
