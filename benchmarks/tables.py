@@ -156,6 +156,18 @@ def judges() -> list[str]:
     return lines
 
 
+def value_head() -> list[str]:
+    heads = ["share of the trace", "AUROC within questions", "pooled", "ECE", "error of the remaining length, tokens"]
+    lines = [row(*heads, "of its mean"), row(*["---"] * 6)]
+    folder = ROOT / "reasonprune" / "selfeval" / "shipped" / "tiny" / "head"
+    for share, found in json.loads((folder / "self-eval.json").read_text())["training"]["test"].items():
+        values = [f"{found[key]:.3f}" for key in ("auroc_within", "auroc_pooled", "ece")]
+        lines.append(
+            row(f"{float(share):.0%}", *values, found["remaining_error"], found["remaining_error_of_the_mean"])
+        )
+    return lines
+
+
 def self_eval() -> list[str]:
     heads = ["kind", "n", "questions", "AUROC within", "at half", "pooled", "ECE"]
     heads += ["one sample", "majority", "best score", "weighted", "ms a check", "tokens a check"]
@@ -186,6 +198,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "tiny": tiny,
     "agreement": agreement,
     "judges": judges,
+    "value_head": value_head,
     "self_eval": self_eval,
     "best_of_n": best_of_n,
     "frontier": frontier,
