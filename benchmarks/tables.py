@@ -432,6 +432,18 @@ def trees() -> list[str]:
     return lines
 
 
+def value_head() -> list[str]:
+    heads = ["share of the trace", "AUROC within questions", "pooled", "ECE", "error of the remaining length, tokens"]
+    lines = [row(*heads, "of its mean"), row(*["---"] * 6)]
+    folder = ROOT / "reasonprune" / "selfeval" / "shipped" / "tiny" / "head"
+    for share, found in json.loads((folder / "self-eval.json").read_text())["training"]["test"].items():
+        values = [f"{found[key]:.3f}" for key in ("auroc_within", "auroc_pooled", "ece")]
+        lines.append(
+            row(f"{float(share):.0%}", *values, found["remaining_error"], found["remaining_error_of_the_mean"])
+        )
+    return lines
+
+
 TABLES: dict[str, Callable[[], list[str]]] = {
     "settings": lambda: settings_table().rstrip().splitlines(),
     "pools": pools,
@@ -460,6 +472,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "speculative": speculative,
     "datastore": datastore,
     "trees": trees,
+    "value_head": value_head,
 }
 
 

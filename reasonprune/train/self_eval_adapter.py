@@ -26,7 +26,8 @@ class AdapterConfig:
     alpha: int = 32
     steps: int = 400
     batch: int = 16
-    learning_rate: float = 2e-3
+    at_once: int = 4  # of a batch; what they need in memory is most of what training needs
+    learning_rate: float = 5e-4
     warmup: int = 20  # steps
     whole: float = 0.5
     seed: int = 0
@@ -67,14 +68,17 @@ def train_adapter(
         ]
         prompts = [ask(turn, tokenizer, q, s, cut) for (q, s), cut in zip(chosen, cuts, strict=True)]
         target = torch.tensor([question.unbeaten(sample) for question, sample in chosen], dtype=torch.float32)
-        logs = replies(model, prompts, turn)
-        loss = -(target * logs[:, 1] + (1 - target) * logs[:, 0]).mean()
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        total = 0.0
+        for part in torch.arange(len(prompts)).split(config.at_once):
+            logs = replies(model, [prompts[int(i)] for i in part], turn)
+            loss = -(target[part] * logs[:, 1] + (1 - target[part]) * logs[:, 0]).sum() / len(prompts)
+            loss.backward()
+            total += loss.item()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()
-        losses.append(loss.item())
+        losses.append(total)
         progress((step + 1) / config.steps)
     wrapped.eval()
     return wrapped, {"final_loss": round(float(np.mean(losses[-20:])), 4)}
