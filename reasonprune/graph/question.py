@@ -151,13 +151,13 @@ def asked_kind(pieces: Sequence[Sequence[str]], thesaurus: Thesaurus) -> str | N
             if token in ("when", "where"):
                 return thesaurus.kind_of_noun(token)
             if token in ("what", "which") or (token in ("who", "whom") and behind[:1] and behind[0] in AUXILIARY):
-                return _noun_behind(behind, thesaurus) or thesaurus.kind_of_noun(token)
+                return _noun_behind(behind, thesaurus, before_topic=piece is pieces[0]) or thesaurus.kind_of_noun(token)
             if token in ("who", "whom", "this"):
                 return thesaurus.kind_of_noun(token if token != "this" else next(iter(behind), ""))
     return None
 
 
-def _noun_behind(tokens: Sequence[str], thesaurus: Thesaurus) -> str | None:
+def _noun_behind(tokens: Sequence[str], thesaurus: Thesaurus, before_topic: bool) -> str | None:
     """The kind named by the noun phrase that follows a question word.
 
     The last noun of a compound is its head ("movie writers" are persons), but nothing follows a plural ("movies star").
@@ -174,6 +174,9 @@ def _noun_behind(tokens: Sequence[str], thesaurus: Thesaurus) -> str | None:
                 phrase.pop()
             break
         phrase.append(token)
+    rest_is_empty = all(token in SHARING for token in rest[len(phrase) :])
+    if before_topic and rest_is_empty and len(phrase) > 1 and thesaurus.kind_of_noun(phrase[0]):
+        phrase.pop()  # "film stars X": a verb, as the topic follows
     kind = None
     for at, token in enumerate(phrase):
         found = thesaurus.kind_given(" ".join(phrase[: at + 1])) or thesaurus.kind_of_noun(token)

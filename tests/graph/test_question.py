@@ -38,6 +38,8 @@ def test_words_in_walking_order(text: str, words: list[str]) -> None:
         ("who directed [X]", "person"),
         ("who are movie writers of [X]", "person"),
         ("which movies star [X]", "work"),
+        ("which film stars [X]", "work"),
+        ("which film stars acted in [X]", "person"),
         ("what is a movie written by [X]", "work"),
         ("what words describe film [X]", "topic"),
         ("the films of [X] were in which genres", "genre"),
