@@ -34,7 +34,8 @@ def states(count: int, seed: int) -> States:
 
 
 def test_a_head_learns_who_is_right_and_how_long_it_takes() -> None:
-    head, how = train_head(states(2000, 0), states(400, 1), HeadConfig(hidden=16, epochs=10, batch=200))
+    config = HeadConfig(hidden=16, epochs=20, batch=100, learning_rate=1e-2)
+    head, how = train_head(states(2000, 0), states(400, 1), config)
     assert how["validation_auroc_within"] > 0.9
     test = states(400, 2)
     values = head.values(test.states)
