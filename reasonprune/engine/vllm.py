@@ -35,7 +35,7 @@ from reasonprune.metrics import METRICS
 from reasonprune.options import BestOfNOptions, DeepPruneOptions, ParallelProbeOptions, PolicyOptions
 from reasonprune.parallel.driver import Driver, Outcome
 from reasonprune.parallel.policies import build
-from reasonprune.speculative.wish import KEY, Wish
+from reasonprune.speculative.wish import GREEDY_BELOW, KEY, Wish
 
 logger = logging.getLogger(__name__)
 
@@ -93,10 +93,13 @@ class RaceClient:
         async for output in self._answer_plainly_or_by_race(context, prompt, params, request_id, options):
             yield output
         if wanted is not None and wanted.enabled:
-            await self._book_speculation(context, request_id)
+            await self._book_speculation(context, request_id, params)
 
-    async def _book_speculation(self, context: RequestContext, request_id: str) -> None:
+    async def _book_speculation(self, context: RequestContext, request_id: str, params: SamplingParams) -> None:
         reason = self._no_speculation
+        on_cpu = self._inner.vllm_config.device_config.device_type == "cpu"
+        if reason is None and on_cpu and params.temperature >= GREEDY_BELOW:
+            reason = "vLLM's CPU engine does not verify drafts of sampled requests soundly; set temperature to 0"
         if reason is None:
             counts, *_ = await self._inner.collective_rpc("take_acceptance", args=(request_id,))
             if counts is not None and counts["steps"]:

@@ -21,6 +21,10 @@ NGRAM_MATCH = (2, 4)
 
 def make_drafter(vllm_config: Any, environ: Mapping[str, str] = os.environ) -> Drafter:
     """Raises DatastoreError where the datastore cannot be used with this model: better no server than silent junk."""
+    if vllm_config.device_config.device_type == "cpu":
+        from reasonprune.speculative.cpu_sampling import mend
+
+        mend()
     store = growth = None
     folder = environ.get(STORE_VARIABLE)
     if folder:

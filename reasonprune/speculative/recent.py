@@ -42,7 +42,7 @@ class Recent:
         self._held = np.concatenate([self._held, tokens, [SEPARATOR]], dtype=np.int32)[-self._most :]
 
     def continuations(self, context: NDArray[np.int32], length: int, most: int) -> list[Continuation]:
-        return continuations(self._held, context, length, most, Source.RECENT, least=2, separator=SEPARATOR)
+        return continuations(self._held, context, length, most, Source.RECENT, separator=SEPARATOR)
 
 
 class Growth:

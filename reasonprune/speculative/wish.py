@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 KEY = "reasonprune_speculative"
+GREEDY_BELOW = 1e-5  # temperature, as in vLLM
 Method = Literal["rasd", "off", "draft", "retrieval", "ngram", "suffix"]
 
 

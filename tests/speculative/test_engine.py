@@ -53,10 +53,9 @@ def questions(count: int) -> list[str]:
 
 async def generate(engine: Any, prompt: dict[str, Any], name: str, method: str, **params: Any) -> list[int]:
     sampling = SamplingParams(
-        temperature=0,
         output_kind=RequestOutputKind.FINAL_ONLY,
         extra_args={KEY: Wish(method).as_argument()},  # type: ignore[arg-type]
-        **({"max_tokens": MAX_TOKENS} | params),
+        **({"temperature": 0, "max_tokens": MAX_TOKENS} | params),
     )
     async for output in engine.generate(prompt, sampling, name):
         ids = list(output.outputs[0].token_ids)
@@ -131,3 +130,19 @@ async def test_the_account_says_what_was_drafted_and_accepted(engine: Any) -> No
     assert off["not_applied"] == []
     (totals,) = await engine.collective_rpc("acceptance")
     assert totals["acceptance_length"] > 1
+
+
+def test_sampling_settings_reach_every_draft_token() -> None:
+    """vLLM's own expansion leaves floats unset on CPUs."""
+    import torch
+
+    from reasonprune.speculative.cpu_sampling import expand
+
+    ends = torch.tensor([2, 2, 5], dtype=torch.int32)
+    assert expand(torch.tensor([0.0, 0.5, 0.7]), ends, 5, 0, 1).tolist() == pytest.approx([1, 1, 0.7, 0.7, 0.7])
+    assert expand(torch.tensor([3, 4, 5], dtype=torch.int32), ends, 5).tolist() == [3, 3, 5, 5, 5]
+
+
+async def test_sampled_requests_are_decoded_plainly_on_cpus(engine: Any) -> None:
+    await generate(engine, chat_prompt(engine, questions(1)[0], "tiny"), "sampled", "rasd", temperature=0.7)
+    assert (await counts(engine, "sampled"))["drafted"] == {}
