@@ -444,6 +444,11 @@ def value_head() -> list[str]:
     return lines
 
 
+def measured(lines: list[str]) -> list[str]:
+    """A table of heads alone says nothing."""
+    return lines if len(lines) > 2 else ["Not measured yet."]
+
+
 TABLES: dict[str, Callable[[], list[str]]] = {
     "settings": lambda: settings_table().rstrip().splitlines(),
     "pools": pools,
