@@ -250,6 +250,11 @@ def depth_router() -> list[str]:
     return lines
 
 
+def measured(lines: list[str]) -> list[str]:
+    """A table of heads alone says nothing."""
+    return lines if len(lines) > 2 else ["Not measured yet."]
+
+
 def cot() -> list[str]:
     """Kept tokens and agreement of every method at every budget, chains as they are and cut before their answer."""
     lines = list[str]()
@@ -262,7 +267,7 @@ def cot() -> list[str]:
             for method, cells in (part or {"methods": {}})["methods"].items():
                 shares = [cells[budget][key] for budget in budgets for key in ("kept", "agreement", "accuracy")]
                 lines.append(row(which, method, *(f"{share:.1%}" for share in shares)))
-    return lines
+    return measured(lines)
 
 
 def cot_turns() -> list[str]:
@@ -273,7 +278,7 @@ def cot_turns() -> list[str]:
             cell = result[side]
             cells = (f"{cell['prompt_tokens']:,}", f"{cell['cache_hits']:.1%}", f"{cell['prefill_tokens']:,}")
             lines.append(row(side, *cells, cell["last_prompt_tokens"]))
-    return lines
+    return measured(lines)
 
 
 def cot_train() -> list[str]:
@@ -283,7 +288,7 @@ def cot_train() -> list[str]:
         for side in ("verbose", "adapter"):
             cell = result[side]
             lines.append(row(side, result["problems"], f"{cell['accuracy']:.1%}", cell["tokens"]))
-    return lines
+    return measured(lines)
 
 
 def cot_code() -> list[str]:
@@ -295,7 +300,7 @@ def cot_code() -> list[str]:
             for budget, cell in cells.items():
                 shares = (f"{cell[key]:.1%}" for key in ("kept", "accuracy", "agreement"))
                 lines.append(row(method, budget, *shares))
-    return lines
+    return measured(lines)
 
 
 def self_eval() -> list[str]:
@@ -442,11 +447,6 @@ def value_head() -> list[str]:
             row(f"{float(share):.0%}", *values, found["remaining_error"], found["remaining_error_of_the_mean"])
         )
     return lines
-
-
-def measured(lines: list[str]) -> list[str]:
-    """A table of heads alone says nothing."""
-    return lines if len(lines) > 2 else ["Not measured yet."]
 
 
 TABLES: dict[str, Callable[[], list[str]]] = {

@@ -103,7 +103,7 @@ def _nothing_to_do(found: Found, options: ContextOptions) -> str | None:
 
 def record(account: Account, passages: list[Passage], result: dict[str, Any], ms: float) -> None:
     """Puts what was kept and removed, passage by passage, into the account and the metrics."""
-    listed = [
+    listed: list[dict[str, Any]] = [
         {
             "where": passage.where,
             "characters": len(passage.text),

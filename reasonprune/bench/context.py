@@ -120,9 +120,10 @@ def bench_context(
 
 def pruned_values(pruner: ContextPruner, questions: Sequence[Case], threshold: float) -> list[list[float]]:
     """The pruner's probability of every sentence, documents one after the other."""
+    nested: Any = [[list(document) for document in case.documents] for case in questions]
     output = pruner.process(
         [case.question for case in questions],
-        [[list(document) for document in case.documents] for case in questions],
+        nested,
         title=None,
         threshold=threshold,
         return_sentence_metrics=True,

@@ -7,7 +7,7 @@ import json
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,8 +19,9 @@ TIMEOUT_S = 120.0
 class Prunes(Protocol):
     """`ContextPruner`, or anything with its `process`."""
 
-    def process(self, question: str, context: list[str], **options: Any) -> dict[str, Any]:
-        """As `ContextPruner.process` for one question with many documents."""
+    @property
+    def process(self) -> Callable[..., dict[str, Any]]:
+        """As `ContextPruner.process`."""
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,10 @@ TOPICS = ("bees", "towers", "rivers")
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    rows = [
-        {"question": f"Where do {topic} stand?", "sentences": [f"Many {topic} are old. ", f"The {topic} stand in Rome."],
-         "labels": [0, 1]}
-        for topic in TOPICS
-    ]  # fmt: skip
+    rows = []
+    for topic in TOPICS:
+        sentences = [f"Many {topic} are old. ", f"The {topic} stand in Rome."]
+        rows.append({"question": f"Where do {topic} stand?", "sentences": sentences, "labels": [0, 1]})
     path = tmp_path / "data.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)))
     return path
