@@ -250,11 +250,6 @@ def depth_router() -> list[str]:
     return lines
 
 
-def measured(lines: list[str]) -> list[str]:
-    """A table of heads alone says nothing."""
-    return lines if len(lines) > 2 else ["Not measured yet."]
-
-
 def cot() -> list[str]:
     """Kept tokens and agreement of every method at every budget, chains as they are and cut before their answer."""
     lines = list[str]()
@@ -267,7 +262,7 @@ def cot() -> list[str]:
             for method, cells in (part or {"methods": {}})["methods"].items():
                 shares = [cells[budget][key] for budget in budgets for key in ("kept", "agreement", "accuracy")]
                 lines.append(row(which, method, *(f"{share:.1%}" for share in shares)))
-    return measured(lines)
+    return lines
 
 
 def cot_turns() -> list[str]:
@@ -278,7 +273,7 @@ def cot_turns() -> list[str]:
             cell = result[side]
             cells = (f"{cell['prompt_tokens']:,}", f"{cell['cache_hits']:.1%}", f"{cell['prefill_tokens']:,}")
             lines.append(row(side, *cells, cell["last_prompt_tokens"]))
-    return measured(lines)
+    return lines
 
 
 def cot_train() -> list[str]:
@@ -288,7 +283,7 @@ def cot_train() -> list[str]:
         for side in ("verbose", "adapter"):
             cell = result[side]
             lines.append(row(side, result["problems"], f"{cell['accuracy']:.1%}", cell["tokens"]))
-    return measured(lines)
+    return lines
 
 
 def cot_code() -> list[str]:
@@ -300,7 +295,7 @@ def cot_code() -> list[str]:
             for budget, cell in cells.items():
                 shares = (f"{cell[key]:.1%}" for key in ("kept", "accuracy", "agreement"))
                 lines.append(row(method, budget, *shares))
-    return measured(lines)
+    return lines
 
 
 def self_eval() -> list[str]:
@@ -481,11 +476,16 @@ TABLES: dict[str, Callable[[], list[str]]] = {
 }
 
 
+def measured(lines: list[str]) -> list[str]:
+    """A table of heads alone says nothing."""
+    return lines if len(lines) > 2 else ["Not measured yet."]
+
+
 def filled(text: str) -> str:
     """`text` with every table between its markers made anew."""
     for name, table in TABLES.items():
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        text = pattern.sub(lambda match, made=table: match[1] + "\n".join(made()) + "\n" + match[2], text)
+        text = pattern.sub(lambda match, made=table: match[1] + "\n".join(measured(made())) + "\n" + match[2], text)
     return text
 
 
