@@ -130,11 +130,6 @@ def test_compress_a_chat(server: Any) -> None:
     assert body["prompt_tokens_saved"] > 0
 
 
-def test_compress_with_a_written_anchor_names_what_could_not_be_done(server: Any) -> None:
-    body = compress(server, question=QUESTION, reasoning=CHAIN, answer="353", anchor="llm").json()
-    assert body["not_applied"][0]["technique"] == "anchor.llm"
-
-
 @pytest.mark.parametrize(
     ("body", "status", "param", "words"),
     [
