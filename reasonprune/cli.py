@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from reasonprune import __version__
-from reasonprune.cli_self_eval import bench_commands, train_commands
 from reasonprune.cot.cli import mount as mount_cot
 from reasonprune.depth.cli import bench_depth_command, depth_app, train_router_command
 from reasonprune.errors import ReasonpruneError
 from reasonprune.graph.commands import bench_graph_command, kg_app
 from reasonprune.pruner import cli as pruner_cli
+from reasonprune.selfeval.cli import bench_commands, train_commands
 from reasonprune.speculative.cli import datastore_app
 from reasonprune.terminal import progress_bar
 
