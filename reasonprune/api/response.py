@@ -23,8 +23,13 @@ def _dumped(payload: Any) -> bytes:
 
 
 def complete(body: bytes, account: Account) -> bytes:
-    """A whole JSON response with `usage` corrected and the account beside it."""
+    """A whole JSON response with `usage` corrected and the account beside it.
+
+    vLLM answers a client that has left with `null`, which stays as it is.
+    """
     payload = json.loads(body)
+    if not isinstance(payload, dict):
+        return body
     _fill(payload, account)
     return _dumped(payload)
 

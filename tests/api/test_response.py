@@ -108,3 +108,7 @@ def test_it_does_not_matter_where_the_stream_is_cut(cuts, usage):
     pieces = [rewriter.feed(stream[a:b]) for a, b in pairwise(bounds)]
     assert b"".join(pieces) + rewriter.end() == expected
     assert all(piece.endswith(b"\n\n") for piece in pieces if piece)
+
+
+def test_what_is_sent_to_a_client_that_has_left_stays_as_it_is():
+    assert complete(b"null", Account()) == b"null"

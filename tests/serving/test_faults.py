@@ -71,20 +71,14 @@ async def test_a_client_that_leaves_while_the_winner_streams(server: Any, body: 
 
 async def test_overload_is_answered_with_429(server: Any, body: dict[str, Any]) -> None:
     """The limit is 48 live traces: three requests of 16 fit, the others are told to come back."""
+    slow = {**body, "ignore_eos": True, "reasonprune": SLOW}  # none may end before the last has come
     async with server.async_client() as client:
-
-        def post(**more: Any) -> asyncio.Task[httpx.Response]:
-            return asyncio.create_task(client.post("/v1/chat/completions", json={**body, "reasonprune": SLOW, **more}))
-
-        held = [post(ignore_eos=True) for _ in range(3)]
-        while await asyncio.to_thread(server.metric, "reasonprune_live_traces") < 48:
-            await asyncio.sleep(0.02)
-        refused = await asyncio.gather(*(post() for _ in range(3)))
-        answers = await asyncio.gather(*held)
-    assert [answer.status_code for answer in refused] == [429] * 3
+        answers = await asyncio.gather(*(client.post("/v1/chat/completions", json=slow) for _ in range(6)))
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert len(refused) == 3
     assert all(answer.headers["retry-after"] == "1" for answer in refused)
     assert "max_live_traces" in refused[0].json()["error"]["message"]
-    assert [answer.status_code for answer in answers] == [200] * 3
+    assert [answer.status_code for answer in answers].count(200) == 3
 
 
 async def test_seeds_cannot_end_the_engine(server: Any, body: dict[str, Any]) -> None:
