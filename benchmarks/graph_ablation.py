@@ -15,9 +15,9 @@ from typing import Any
 from reasonprune.bench.graph import GraphConfig, evaluate, read_kb, read_questions
 from reasonprune.bench.provenance import provenance, write
 from reasonprune.graph.alignment import Weights
-from reasonprune.graph.encoder import shared_encoder
 from reasonprune.graph.pipeline import PathsOverGraph
 from reasonprune.graph.thesaurus import EMPTY
+from reasonprune.sentence_encoder import shared_encoder
 
 NOTHING = {field.name: 0.0 for field in dataclasses.fields(Weights)} | {"low": 0.45, "high": 0.85}
 VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {

@@ -18,10 +18,10 @@ from time import perf_counter
 
 from reasonprune.bench.provenance import provenance, write
 from reasonprune.graph.disk import DiskStore, load
-from reasonprune.graph.encoder import shared_encoder
 from reasonprune.graph.pipeline import PathsOverGraph
 from reasonprune.graph.store import Triple
 from reasonprune.options import GraphOptions
+from reasonprune.sentence_encoder import shared_encoder
 
 EDGES = 8  # triples a film
 HUB = 100_000

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from reasonprune.bench.graph import DataFormat, GraphConfig, evaluate, read_kb, read_questions
 from reasonprune.bench.provenance import provenance, write
-from reasonprune.graph.encoder import shared_encoder
 from reasonprune.graph.pipeline import PathsOverGraph
+from reasonprune.sentence_encoder import shared_encoder
 
 SETS: dict[str, tuple[str, str, DataFormat]] = {
     "pq-2H": ("pathquestion/2H-kb.txt", "pathquestion/PQ-2H.txt", "pathquestion"),

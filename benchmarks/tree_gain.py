@@ -22,6 +22,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from reasonprune.bench.dataset import read_dataset
 from reasonprune.bench.provenance import provenance, write
+from reasonprune.engine.chat import prompt_ids
 from reasonprune.models import resolve
 from reasonprune.speculative.acceptance import prior
 from reasonprune.speculative.datastore import Datastore
@@ -74,12 +75,7 @@ def measure(limit: int) -> dict[str, Any]:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
     prompts = [
-        tokenizer.apply_chat_template(
-            [{"role": "user", "content": question.question}],
-            add_generation_prompt=True,
-            tokenize=True,
-            return_dict=True,
-        )["input_ids"]
+        prompt_ids(tokenizer, [{"role": "user", "content": question.question}])
         for question in read_dataset(Path(folder) / "test.jsonl", limit)
     ]
     decoder = TreeDecoder(model)

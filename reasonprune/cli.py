@@ -19,7 +19,7 @@ from reasonprune.graph.commands import bench_graph_command, kg_app
 from reasonprune.pruner import cli as pruner_cli
 from reasonprune.selfeval.cli import bench_commands, train_commands
 from reasonprune.speculative.cli import datastore_app
-from reasonprune.terminal import progress_bar
+from reasonprune.terminal import progress_bar, stage_bars
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 bench_app = typer.Typer(no_args_is_help=True, help="Offline runs; every result is written with its provenance.")
@@ -230,14 +230,7 @@ def train_judge_command(
     from reasonprune.train.judge import TrainConfig, inputs_of, train
 
     config = TrainConfig(encoder, shares(prefix), inputs_of(inputs), pairs, epochs, seed=seed)
-    with progress_bar() as progress:
-        tasks: dict[str, Any] = {}
-
-        def show(stage: str, share: float) -> None:
-            if stage not in tasks:
-                tasks[stage] = progress.add_task(stage, total=100)
-            progress.update(tasks[stage], completed=round(100 * share))
-
+    with stage_bars() as show:
         head = train(pools, out, config, progress=show)
     for pool, cuts in head.training["test"].items():
         _judge_summary(cuts, pool)

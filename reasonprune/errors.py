@@ -35,6 +35,11 @@ class ReasonpruneError(Exception):
         """The JSON body of the HTTP answer: `{"error": {"message", "type", "param", "code"}}`, as vLLM shapes it."""
         return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.status}}
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers of the HTTP answer beside those of its body."""
+        return {}
+
 
 class RequestError(ReasonpruneError):
     """The request cannot be served as it stands; nothing has reached the engine."""
@@ -71,6 +76,10 @@ class OverloadedError(ReasonpruneError):
     type = "RateLimitError"
     code = "overloaded"
     retry_after_s: ClassVar[int] = 1
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"retry-after": str(self.retry_after_s)}
 
 
 class ModelError(ReasonpruneError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
@@ -19,15 +19,34 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+Needs = dict[str, tuple[str, tuple[str, ...]]]
+"""Settings that have an effect only where another one has one of these values: setting -> (other one, values)."""
+
+
 class PolicyOptions(Section):
     """What every parallel policy takes."""
 
+    needs: ClassVar[Needs] = {}
     policy: str
     n: int = Field(16, ge=1, description="most traces that may be started for one request")
     temperature: float | None = Field(
         None, gt=0, le=2, description="sampling temperature of the traces; unset: the request's own"
     )
     answer: AnswerKind = Field("auto", description="how the answer is found in the text of a trace")
+
+    @model_validator(mode="after")
+    def _only_what_applies(self) -> Self:
+        """Nothing that was asked for may go without effect."""
+        idle: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+        for setting, (on, values) in self.needs.items():
+            if getattr(self, on) not in values and getattr(self, setting) != type(self).model_fields[setting].default:
+                idle.setdefault((on, values), []).append(setting)
+        for (on, values), settings in idle.items():
+            wanted = " or ".join(values)
+            raise ValueError(
+                f"{', '.join(sorted(settings))} only with {on} = {wanted}, and {on} is {getattr(self, on)}"
+            )
+        return self
 
     @property
     def most_at_once(self) -> int:
@@ -113,18 +132,15 @@ class ConsensusOptions(PolicyOptions):
         return self.first_wave
 
 
-# Settings of deepprune that have an effect only where another has one of these values.
-DEEPPRUNE_NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
-    **dict.fromkeys(("prefix", "words", "clusters", "finish", "fallback", "vote"), ("when", ("prefix",))),
-    **dict.fromkeys(("every", "confidence", "divided", "quorum", "patience", "short"), ("when", ("finish",))),
-    "judge_model": ("judge", ("encoder", "cosine")),
-    "probe_tokens": ("judge", ("probe",)),
-}
-
-
 class DeepPruneOptions(PolicyOptions):
     """Stops traces that a judge expects to end in an answer already present (DeepPrune, arXiv 2510.08483)."""
 
+    needs: ClassVar[Needs] = {
+        **dict.fromkeys(("prefix", "words", "clusters", "finish", "fallback", "vote"), ("when", ("prefix",))),
+        **dict.fromkeys(("every", "confidence", "divided", "quorum", "patience", "short"), ("when", ("finish",))),
+        "judge_model": ("judge", ("encoder", "cosine")),
+        "probe_tokens": ("judge", ("probe",)),
+    }
     policy: Literal["deepprune"] = "deepprune"
     judge: Literal["probe", "encoder", "llm", "cosine"] = Field(
         "probe", description="what tells whether two traces will end in the same answer"
@@ -157,16 +173,6 @@ class DeepPruneOptions(PolicyOptions):
     short: int = Field(1024, ge=0, description="`finish`: where no trace is longer, undecided races start up to n")
     probe_tokens: int = Field(16, ge=1, description="`probe`: most tokens of a forced answer")
 
-    @model_validator(mode="after")
-    def _only_what_applies(self) -> DeepPruneOptions:
-        """Nothing that was asked for may go without effect."""
-        fields = type(self).model_fields
-        for setting, (on, values) in DEEPPRUNE_NEEDS.items():
-            given = getattr(self, on)
-            if given not in values and getattr(self, setting) != fields[setting].default:
-                raise ValueError(f"{setting} only with {on} = {' or '.join(values)}, and {on} is {given}")
-        return self
-
     @property
     def first_wave(self) -> int:
         return min(self.start or (self.n if self.when == "prefix" else 6), self.n)
@@ -185,12 +191,10 @@ def doubling(n: int) -> list[int]:
     return sizes
 
 
-BEST_OF_N_NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {"self_eval_model": ("self_eval", ("adapter", "head"))}
-
-
 class BestOfNOptions(PolicyOptions):
     """Samples until the model itself expects no better from a fresh one (Manvi et al., arXiv 2410.02725)."""
 
+    needs: ClassVar[Needs] = {"self_eval_model": ("self_eval", ("adapter", "head"))}
     policy: Literal["best_of_n"] = "best_of_n"
     threshold: float = Field(
         0.9, gt=0, le=1, description="stop once a finished trace is this sure that a fresh one would do no better"
@@ -215,14 +219,11 @@ class BestOfNOptions(PolicyOptions):
     )
 
     @model_validator(mode="after")
-    def _only_what_applies(self) -> BestOfNOptions:
-        """Nothing that was asked for may go without effect."""
+    def _lengths(self) -> BestOfNOptions:
         if any(at < 1 for at in self.prune_at):
             raise ValueError(f"prune_at holds {min(self.prune_at)}; lengths are 1 token or more")
         if self.keep != 0.5 and not self.prune_at:
             raise ValueError("keep only with prune_at, and prune_at is empty")
-        if self.self_eval_model is not None and self.self_eval == "verbal":
-            raise ValueError("self_eval_model only with self_eval = adapter or head, and self_eval is verbal")
         return self
 
     @property

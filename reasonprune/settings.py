@@ -17,13 +17,12 @@ from pydantic import BaseModel, ValidationError
 
 from reasonprune.errors import RequestError, UnknownModelError
 from reasonprune.options import (
-    BEST_OF_N_NEEDS,
-    DEEPPRUNE_NEEDS,
     DEFAULT_POLICY,
     EFFORTS,
     POLICY_OPTIONS,
     TECHNIQUES,
     Options,
+    PolicyOptions,
     ServerOptions,
     Settings,
     StoreOptions,
@@ -67,7 +66,8 @@ def _presets(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, An
 def _without_idle(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
     """`lower` without what `upper` leaves without effect: nobody is to blame for what another layer has set."""
     kept = dict(lower)
-    for setting, (on, values) in {**DEEPPRUNE_NEEDS, **BEST_OF_N_NEEDS}.items():
+    options = POLICY_OPTIONS.get(str(lower.get("policy", DEFAULT_POLICY)), PolicyOptions)
+    for setting, (on, values) in options.needs.items():
         if on in upper and setting not in upper and upper[on] not in values:
             kept.pop(setting, None)
     return kept

@@ -84,7 +84,7 @@ def test_every_setting_is_documented():
     ("options", "message"),
     [
         ({"vote": "largest"}, "vote only with when = prefix, and when is finish"),
-        ({"when": "prefix", "every": 5, "quorum": 0.5}, "every only with when = finish, and when is prefix"),
+        ({"when": "prefix", "every": 5, "quorum": 0.5}, "every, quorum only with when = finish, and when is prefix"),
     ],
 )
 def test_deepprune_refuses_what_would_have_no_effect(options, message):

@@ -9,12 +9,13 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
+from reasonprune.api.errors import error_response
 from reasonprune.cot.backends import Backend
 from reasonprune.cot.chats import Found, Recorded
 from reasonprune.cot.compressor import Chain, Method
 from reasonprune.cot.files import CompressConfig, compress_found
 from reasonprune.cot.history import History
-from reasonprune.errors import OverloadedError, ReasonpruneError, RequestError
+from reasonprune.errors import ReasonpruneError, RequestError
 from reasonprune.options import Section
 from reasonprune.settings import validate
 
@@ -100,7 +101,6 @@ def attach(app: Any, served: Any) -> None:
                 await compress_request(body, app.state.reasonprune_backend, app.state.reasonprune_history)
             )
         except ReasonpruneError as error:
-            headers = {"retry-after": str(error.retry_after_s)} if isinstance(error, OverloadedError) else None
-            return JSONResponse(error.body(), error.status, headers)
+            return error_response(error)
 
     app.add_api_route(ROUTE, compress, methods=["POST"], name="compress", tags=["reasonprune"])

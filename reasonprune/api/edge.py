@@ -17,7 +17,7 @@ from reasonprune.api.request import FIELD, RACED_ROUTES, Prepared, prepare, refu
 from reasonprune.api.response import StreamRewriter, complete
 from reasonprune.context import current_request
 from reasonprune.depth.choice import Programs
-from reasonprune.errors import OverloadedError, ReasonpruneError
+from reasonprune.errors import ReasonpruneError
 from reasonprune.graph.chat import with_evidence
 from reasonprune.graph.service import GraphService
 from reasonprune.options import Settings
@@ -230,7 +230,6 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 async def _send_error(send: Send, error: ReasonpruneError) -> None:
     body = json.dumps(error.body()).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if isinstance(error, OverloadedError):
-        headers.append((b"retry-after", str(error.retry_after_s).encode()))
+    headers += [(name.encode(), value.encode()) for name, value in error.headers.items()]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})

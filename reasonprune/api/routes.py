@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from reasonprune.api.context import PrunerService
+from reasonprune.api.errors import error_response
 from reasonprune.errors import ReasonpruneError, RequestError
 from reasonprune.settings import validate
 
@@ -61,7 +62,7 @@ def router(service: PrunerService) -> APIRouter:
             result = await service.process(arguments.pop("question"), arguments.pop("context"), **arguments)
             return JSONResponse({"id": f"prune-{uuid.uuid4().hex}", "object": "prune", **result})
         except ReasonpruneError as error:
-            return JSONResponse(error.body(), error.status)
+            return error_response(error)
 
     @made.post("/v1/rerank")
     async def rerank(request: Request) -> JSONResponse:
@@ -71,7 +72,7 @@ def router(service: PrunerService) -> APIRouter:
             scores, tokens = await service.rerank(asked.query, texts)
             return JSONResponse(_ranked(asked, texts, scores, tokens))
         except ReasonpruneError as error:
-            return JSONResponse(error.body(), error.status)
+            return error_response(error)
 
     return made
 

@@ -17,11 +17,11 @@ from typing import Any, Literal
 
 from reasonprune.errors import GraphError
 from reasonprune.graph.advisor import Model
-from reasonprune.graph.encoder import DEFAULT_ENCODER, shared_encoder
 from reasonprune.graph.pipeline import PathsOverGraph
 from reasonprune.graph.readers import METAQA_NAMES, read_triples
 from reasonprune.graph.store import GraphStore
 from reasonprune.options import GraphOptions
+from reasonprune.sentence_encoder import DEFAULT_ENCODER, shared_encoder
 
 DataFormat = Literal["pathquestion", "metaqa"]
 Linking = Literal["given", "linked"]

@@ -55,15 +55,16 @@ def figures(scores: Sequence[float], same: Sequence[bool], questions: Sequence[i
     """All of these for one judge, with the counts that they rest on."""
     within, both = auroc_within(scores, same, questions)
     return {
-        "auroc_pooled": _rounded(auroc(scores, same)),
-        "auroc_within": _rounded(within),
-        "tnr_at_fnr_20": _rounded(tnr_at_fnr(scores, same)),
+        "auroc_pooled": rounded(auroc(scores, same)),
+        "auroc_within": rounded(within),
+        "tnr_at_fnr_20": rounded(tnr_at_fnr(scores, same)),
         "pairs": len(same),
-        "same_answer_share": _rounded(sum(same) / len(same)) if same else None,
+        "same_answer_share": rounded(sum(same) / len(same)) if same else None,
         "questions": len(set(questions)),
         "questions_with_both": both,
     }
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
+def rounded(value: float | None) -> float | None:
+    """To four decimals; None stays None."""
+    return None if value is None else round(float(value), 4)

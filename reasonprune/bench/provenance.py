@@ -40,9 +40,14 @@ def provenance(seed: int | None, data: Path | None = None, model: str | None = N
     }
 
 
+def portable(name: str) -> str:
+    """A model's or file's name as it can be written down: absolute paths say nothing elsewhere."""
+    return Path(name).name if Path(name).is_absolute() else name
+
+
 def _portable(argument: str) -> str:
     flag, equals, value = argument.rpartition("=")
-    return flag + equals + (Path(value).name if Path(value).is_absolute() else value)
+    return flag + equals + portable(value)
 
 
 def _versions() -> dict[str, str]:

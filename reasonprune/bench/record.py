@@ -15,6 +15,7 @@ from reasonprune.bench.dataset import Question, read_dataset
 from reasonprune.cot.scores import fingerprint
 from reasonprune.engine.confidence import TOP_LOGPROBS, token_confidence
 from reasonprune.errors import PoolError
+from reasonprune.lines import whole_lines
 
 PROBE_TOKENS = 16
 
@@ -51,14 +52,9 @@ def record_pool(
 
 def _recorded(out: Path, config: RecordConfig) -> set[str]:
     """Questions already in `out`; a half-written last line (an interrupted run) is cut off."""
-    if not out.exists():
-        return set()
-    text = out.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if len(whole) < len(text):
-        out.write_text(whole, encoding="utf-8")
+    lines = whole_lines(out)
     try:
-        rows = [json.loads(line) for line in whole.splitlines()]
+        rows = [json.loads(line) for line in lines]
         for row in rows:
             if (row["model"], row["sampling"]) != (config.model, config.sampling) or len(row["traces"]) != config.n:
                 raise PoolError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from reasonprune.parallel.votes import Ballot
 from reasonprune.selfeval.measures import score_figures
 from reasonprune.selfeval.score import SelfScore
 from reasonprune.selfeval.trained import describe, find
+from reasonprune.train.splits import question_digest
 
 Kind = Literal["verbal", "adapter", "head"]
 SHARES = (0.25, 0.5, 0.75, 1.0)
@@ -98,7 +98,7 @@ def bench_self_eval(
     folder = None if config.kind == "verbal" else find(path, config.kind, config.folder)
     seen = set(describe(folder)["training"].get("seen", ())) if folder is not None else set()
     everything = read_dataset(data)
-    questions = [q for q in everything if hashlib.sha256(q.question.encode()).hexdigest()[:12] not in seen]
+    questions = [q for q in everything if question_digest(q.question) not in seen]
     if not questions:
         raise PoolError(f"The {config.kind} was trained on all questions of {data.name}; use other data.")
     left_out, questions = len(everything) - len(questions), questions[:limit]

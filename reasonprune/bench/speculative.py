@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonprune.bench.prompts import Prompt, read_prompts
+from reasonprune.engine.chat import prompt_ids
 from reasonprune.errors import RequestError
 from reasonprune.speculative.acceptance import Acceptance
 from reasonprune.speculative.wish import KEY, Wish
@@ -208,8 +209,7 @@ class _Runs:
     def _prompt(self, history: Sequence[tuple[str, str]]) -> dict[str, Any]:
         """In the model's chat template; what does not fit loses its beginning."""
         messages = [{"role": role, "content": content} for role, content in history]
-        ids = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True)
-        return {"type": "token", "prompt_token_ids": list(ids["input_ids"])[-self._room :]}
+        return {"type": "token", "prompt_token_ids": prompt_ids(self._tokenizer, messages)[-self._room :]}
 
     async def _generate(
         self, prompts: Sequence[dict[str, Any]], name: str, label: str, max_tokens: int | None = None

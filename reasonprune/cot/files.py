@@ -19,6 +19,7 @@ from reasonprune.cot.compressor import METHODS, Compression, Method, budget_toke
 from reasonprune.cot.iterative import compress_iteratively
 from reasonprune.cot.upstream import UpstreamBackend
 from reasonprune.errors import PoolError, ReasonpruneError, RequestError, ScoreError
+from reasonprune.lines import whole_lines
 
 NOTHING_FOUND = "no chain of thought was found in this row"
 REPORT = "reasonprune"
@@ -101,13 +102,7 @@ def _lines(file: Path) -> list[str]:
 
 def _resume(out: Path, lines: list[str], config: CompressConfig) -> int:
     """How many rows of `out` are done; a half-written last line (an interrupted run) is cut off."""
-    if not out.exists():
-        return 0
-    text = out.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if len(whole) < len(text):
-        out.write_text(whole, encoding="utf-8")
-    rows = whole.splitlines()
+    rows = whole_lines(out)
     if not rows:
         return 0
     try:

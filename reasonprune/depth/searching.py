@@ -17,6 +17,7 @@ from reasonprune.depth.program import LayerProgram
 from reasonprune.depth.search import SearchConfig, TreeSearch, front
 from reasonprune.depth.trial import Bench, open_bench
 from reasonprune.errors import PoolError
+from reasonprune.lines import whole_lines
 
 Reward = Literal["gold", "agreement"]
 Progress = Callable[[str, int, int], None]
@@ -56,14 +57,9 @@ def search(data: Path, run: SearchRun, out: Path, limit: int | None, progress: P
 
 def _searched(out: Path, run: SearchRun) -> dict[str, dict[str, Any]]:
     """Questions already in `out`; a half-written last line (an interrupted run) is cut off."""
-    if not out.exists():
-        return {}
-    text = out.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if len(whole) < len(text):
-        out.write_text(whole, encoding="utf-8")
+    lines = whole_lines(out)
     try:
-        rows = [json.loads(line) for line in whole.splitlines()]
+        rows = [json.loads(line) for line in lines]
         if any(row["settings"] != run.settings for row in rows):
             raise PoolError(f"{out} was searched with {rows[0]['settings']}; use the same settings or another --out.")
         return {row["question"]: row for row in rows}

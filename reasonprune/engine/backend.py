@@ -12,6 +12,7 @@ from typing import Any
 from reasonprune.cot.backends import Messages
 from reasonprune.cot.located import token_starts
 from reasonprune.cot.scores import TokenScores
+from reasonprune.engine.chat import prompt_ids
 from reasonprune.errors import ScoreError
 from reasonprune.models import resolve
 
@@ -120,12 +121,3 @@ def room(engine: Any, tokens: int) -> int:
     if tokens >= limit:
         raise ScoreError(f"The chain and what comes before it have {tokens} tokens; the model takes {limit}.")
     return limit - tokens
-
-
-def prompt_ids(tokenizer: Any, messages: Messages) -> list[int]:
-    """The conversation in the model's chat template, up to where the assistant begins to write."""
-    if not messages:
-        return []
-    rows = [dict(message) for message in messages]
-    encoded = tokenizer.apply_chat_template(rows, add_generation_prompt=True, tokenize=True, return_dict=True)
-    return list(encoded["input_ids"])

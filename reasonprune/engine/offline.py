@@ -14,6 +14,7 @@ from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.async_llm import AsyncLLM
 
 from reasonprune.depth.support import CONFIG_KEY
+from reasonprune.engine.chat import prompt_ids
 from reasonprune.engine.vllm import SEED_WORKER
 from reasonprune.models import resolve
 from reasonprune.options import ServerOptions
@@ -62,10 +63,7 @@ def chat_prompt(engine: Any, question: str, name: str) -> dict[str, Any]:
     """
     template = QUESTION_TEMPLATE if name == "tiny" else MATHS_TEMPLATE
     messages = [{"role": "user", "content": template.format(question=question)}]
-    ids = engine.get_tokenizer().apply_chat_template(
-        messages, add_generation_prompt=True, tokenize=True, return_dict=True
-    )
-    return {"type": "token", "prompt_token_ids": list(ids["input_ids"])}
+    return {"type": "token", "prompt_token_ids": prompt_ids(engine.get_tokenizer(), messages)}
 
 
 def sampling(temperature: float, top_p: float, max_tokens: int, seed: int | None, **more: Any) -> SamplingParams:

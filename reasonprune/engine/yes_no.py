@@ -9,6 +9,8 @@ from typing import Any
 from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
 
+from reasonprune.engine.chat import prompt_ids
+
 CANDIDATES = 20  # likeliest first tokens that are looked at
 
 
@@ -19,11 +21,9 @@ async def yes_probability(
 
     One half where neither is among the 20 likeliest tokens.
     """
-    ids = tokenizer.apply_chat_template(
-        [{"role": "user", "content": text}], add_generation_prompt=True, tokenize=True, return_dict=True
-    )["input_ids"]
+    ids = prompt_ids(tokenizer, [{"role": "user", "content": text}])
     params = SamplingParams(max_tokens=1, temperature=0, logprobs=CANDIDATES, output_kind=RequestOutputKind.FINAL_ONLY)
-    prompt = {"type": "token", "prompt_token_ids": list(ids)}
+    prompt = {"type": "token", "prompt_token_ids": ids}
     mass = {"yes": 0.0, "no": 0.0}
     async for output in engine.generate(prompt, params, request_id, **(options or {})):
         for entry in output.outputs[0].logprobs[0].values():

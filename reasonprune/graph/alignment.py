@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from reasonprune.graph.encoder import Encoder
 from reasonprune.graph.question import Question, is_content
 from reasonprune.graph.store import Step, readable
 from reasonprune.graph.thesaurus import Thesaurus
+from reasonprune.sentence_encoder import Encoder
 
 
 @dataclass(frozen=True)

@@ -79,8 +79,8 @@ def ask_command(
 
 async def _ask(store: Any, question: str, options: Any, llm: str | None) -> Result:
     from reasonprune.bench.graph import model_of
-    from reasonprune.graph.encoder import shared_encoder
     from reasonprune.graph.pipeline import PathsOverGraph
+    from reasonprune.sentence_encoder import shared_encoder
 
     async with model_of(llm) as model:
         return await PathsOverGraph(store, shared_encoder()).answer(question, options, model)

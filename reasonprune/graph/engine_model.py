@@ -8,6 +8,7 @@ from typing import Any
 from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
 
+from reasonprune.engine.chat import prompt_ids
 from reasonprune.graph.advisor import Reply
 
 NUMBERS = count()
@@ -22,11 +23,7 @@ class EngineModel:
 
     async def reply(self, prompt: str, max_tokens: int, temperature: float) -> Reply:
         tokenizer = self._engine.get_tokenizer()
-        ids = list(
-            tokenizer.apply_chat_template(
-                [{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=True, return_dict=True
-            )["input_ids"]
-        )
+        ids = prompt_ids(tokenizer, [{"role": "user", "content": prompt}])
         room = self._engine.model_config.max_model_len - max_tokens - MARGIN
         if len(ids) > room:
             raise ValueError(f"the prompt takes {len(ids)} tokens, and the model has room for {room}")
@@ -34,8 +31,8 @@ class EngineModel:
             max_tokens=max_tokens, temperature=temperature, output_kind=RequestOutputKind.FINAL_ONLY
         )
         final = None
-        prompt_ids = {"type": "token", "prompt_token_ids": ids}
-        async for output in self._engine.generate(prompt_ids, params, f"graph-{next(NUMBERS)}"):
+        tokens = {"type": "token", "prompt_token_ids": ids}
+        async for output in self._engine.generate(tokens, params, f"graph-{next(NUMBERS)}"):
             final = output.outputs[0]
         assert final is not None, "the engine ends every request with an output"
         return Reply(final.text, len(ids), len(final.token_ids))

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Literal
 
-from reasonprune.graph.encoder import Encoder
 from reasonprune.graph.question import FUNCTION, WH
 from reasonprune.graph.store import Entity, GraphStore, normalised
 from reasonprune.graph.thesaurus import Thesaurus
+from reasonprune.sentence_encoder import Encoder
 
 MARKED = re.compile(r"\[([^\[\]]+)\]")
 WORD = re.compile(r"[^\s?!,;:\"“”]+")

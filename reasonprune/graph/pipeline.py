@@ -21,7 +21,6 @@ from reasonprune.graph.alignment import Aligner, Weights, in_words
 from reasonprune.graph.answers import Answer, direct_ends, ranked
 from reasonprune.graph.beam import branch_reduced, fuzzy, preferred, undecided
 from reasonprune.graph.connect import connect
-from reasonprune.graph.encoder import Encoder
 from reasonprune.graph.evidence import as_text, render
 from reasonprune.graph.explore import Budget, Path, Spent, deeper, explore, walk
 from reasonprune.graph.linking import Topic, given, link
@@ -29,6 +28,7 @@ from reasonprune.graph.question import Question, analyse
 from reasonprune.graph.store import GraphStore
 from reasonprune.graph.thesaurus import Thesaurus, english
 from reasonprune.options import GraphOptions
+from reasonprune.sentence_encoder import Encoder
 
 T = TypeVar("T")
 SUFFICES = 0.2  # points of the best path: about one step named and nothing left over

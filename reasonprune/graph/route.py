@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
+from reasonprune.api.errors import error_response
 from reasonprune.errors import ReasonpruneError, RequestError
 from reasonprune.graph.service import GraphService
 from reasonprune.options import GraphOptions
@@ -24,7 +25,7 @@ def graph_router(service: GraphService, default: GraphOptions | None) -> APIRout
             question, options = parse(await request.body(), default)
             result = await service.query(question, options)
         except ReasonpruneError as error:
-            return JSONResponse(error.body(), error.status)
+            return error_response(error)
         return JSONResponse(result.as_json())
 
     return router

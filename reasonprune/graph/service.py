@@ -76,8 +76,8 @@ class GraphService:
 
 
 def _open(options: StoreOptions) -> PathsOverGraph:
-    from reasonprune.graph.encoder import shared_encoder
     from reasonprune.graph.stores import open_store
+    from reasonprune.sentence_encoder import shared_encoder
 
     return PathsOverGraph(open_store(options), shared_encoder())
 

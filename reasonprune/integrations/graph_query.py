@@ -28,9 +28,9 @@ class GraphQuery:
         return self._remote(question) if self._url is not None else self._local(question)
 
     def _local(self, question: str) -> dict[str, Any]:
-        from reasonprune.graph.encoder import shared_encoder
         from reasonprune.graph.pipeline import PathsOverGraph
         from reasonprune.graph.stores import open_path
+        from reasonprune.sentence_encoder import shared_encoder
 
         if self._pipeline is None:
             assert self._graph is not None, "checked at the start"

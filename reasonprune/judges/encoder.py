@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from reasonprune.judges.features import FEATURES, Batch, Reading, pair_features, read
 from reasonprune.judges.judge import Judgement, Pair, known
 from reasonprune.judges.snapshot import Snapshot
-from reasonprune.models import resolve_encoder
+from reasonprune.sentence_encoder import SentenceEncoder, shared_encoder
 
 if TYPE_CHECKING:
     from reasonprune.judges.head import Head
@@ -24,50 +24,16 @@ Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 """Texts to unit vectors [n, d]."""
 
 T = TypeVar("T")
-_LOADING = Lock()
-KEPT_TEXTS = 8192
-
-
-class SentenceEncoder:
-    """A sentence-transformers model on the CPU, since GPUs are the engine's.
-
-    Of a text that is longer than the model's window (minilm: 256 word pieces) the end is read. On our pools that and
-    its beginning did equally well, but for pairs with an ended trace the end was better: within-question AUROC 0.516
-    against 0.493 (Qwen2.5-Coder-0.5B on GSM8K), 0.639 against 0.637 (TinyReasoner, whose texts nearly all fit).
-    """
-
-    def __init__(self, name: str) -> None:
-        from sentence_transformers import SentenceTransformer
-
-        self._model: Any = SentenceTransformer(str(resolve_encoder(name)), device="cpu")
-        self._model.tokenizer.truncation_side = "left"
-        # A word piece is seldom longer; what lies before would be tokenized for nothing.
-        self._most = 16 * (self._model.max_seq_length or 512)
-        self._lock = Lock()  # a fast tokenizer cannot be used by two threads at once
-        self._kept: dict[str, NDArray[np.float32]] = {}  # in replay the same texts come again with every reshuffle
-
-    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        ends = [text[-self._most :] for text in texts]
-        with self._lock:
-            fresh = list(dict.fromkeys(end for end in ends if end not in self._kept))
-            if len(self._kept) + len(fresh) > KEPT_TEXTS:
-                self._kept.clear()
-                fresh = list(dict.fromkeys(ends))
-            if fresh:
-                vectors = self._model.encode(fresh, normalize_embeddings=True, show_progress_bar=False)
-                self._kept |= dict(zip(fresh, np.asarray(vectors, dtype=np.float32), strict=True))
-            return np.stack([self._kept[end] for end in ends])
-
-
-@lru_cache(maxsize=4)
-def _sentence_encoder(name: str) -> SentenceEncoder:
-    return SentenceEncoder(name)
 
 
 def sentence_encoder(name: str) -> SentenceEncoder:
-    """The encoder of this name (see `resolve_encoder`), loaded once in a process; takes seconds. Raises ModelError."""
-    with _LOADING:
-        return _sentence_encoder(name)
+    """The encoder of this name for traces, of which it reads the end. Raises ModelError.
+
+    On our pools the end and the beginning did equally well, but for pairs with an ended trace the end was better:
+    within-question AUROC 0.516 against 0.493 (Qwen2.5-Coder-0.5B on GSM8K), 0.639 against 0.637 (TinyReasoner, whose
+    texts nearly all fit).
+    """
+    return shared_encoder(name, reads="end")
 
 
 class PerTrace(Generic[T]):

@@ -27,7 +27,7 @@ def train_self_eval_command(
 ) -> None:
     """Train what tells how good a trace is, on whole and truncated traces; prints its figures on unseen questions."""
     from reasonprune.errors import RequestError
-    from reasonprune.terminal import progress_bar
+    from reasonprune.terminal import stage_bars
     from reasonprune.train.self_eval import SelfEvalConfig, train_self_eval, trained_kind
     from reasonprune.train.self_eval_adapter import AdapterConfig
     from reasonprune.train.self_eval_head import HeadConfig
@@ -44,14 +44,7 @@ def train_self_eval_command(
         AdapterConfig(seed=seed, **({"steps": steps} if steps else {})),
         seed,
     )
-    with progress_bar() as progress:
-        tasks: dict[str, Any] = {}
-
-        def show(stage: str, share: float) -> None:
-            if stage not in tasks:
-                tasks[stage] = progress.add_task(stage, total=100)
-            progress.update(tasks[stage], completed=round(100 * share))
-
+    with stage_bars() as show:
         folder, training = train_self_eval(pool, out, config, show)
     _table(training["test"], f"{chosen}, unseen questions")
     print(folder)

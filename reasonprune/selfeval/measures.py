@@ -38,26 +38,22 @@ def ece(scores: Sequence[float], right: Sequence[float]) -> float | None:
 
 def score_figures(scores: Sequence[float], right: Sequence[bool], questions: Sequence[int]) -> dict[str, Any]:
     """AUROC pooled and within questions, ECE and the reliability rows; scores that are no numbers are left out."""
-    from reasonprune.bench.judging import auroc, auroc_within
+    from reasonprune.bench.judging import auroc, auroc_within, rounded
 
     sound = [i for i, score in enumerate(scores) if math.isfinite(score)]
     scores = [scores[i] for i in sound]
     right, questions = [right[i] for i in sound], [questions[i] for i in sound]
     within, both = auroc_within(scores, right, questions)
     return {
-        "auroc_pooled": _rounded(auroc(scores, right)),
-        "auroc_within": _rounded(within),
-        "ece": _rounded(ece(scores, right)),
+        "auroc_pooled": rounded(auroc(scores, right)),
+        "auroc_within": rounded(within),
+        "ece": rounded(ece(scores, right)),
         "traces": len(scores),
-        "right_share": _rounded(sum(right) / len(right)) if right else None,
+        "right_share": rounded(sum(right) / len(right)) if right else None,
         "questions": len(set(questions)),
         "questions_with_both": both,
         "reliability": reliability(scores, right),
     }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(float(value), 4)
 
 
 def plot_reliability(rows_by_name: dict[str, list[dict[str, float]]], out: Path) -> bool:

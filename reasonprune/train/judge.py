@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from reasonprune.bench.judging import auroc_within, difficulty_oracle, figures
-from reasonprune.bench.provenance import provenance, sha256
+from reasonprune.bench.provenance import portable, provenance, sha256
 from reasonprune.errors import PoolError, RequestError
 from reasonprune.judges.cosine import similarity
 from reasonprune.judges.encoder import Embed, sentence_encoder
 from reasonprune.judges.head import Head, HeadSpec, Inputs
-from reasonprune.train.pairs import Examples, Question, Split, collect, embeddings, read_questions, split_of
+from reasonprune.train.pairs import Examples, Question, collect, embeddings, read_questions, split_of
+from reasonprune.train.splits import Split
 
 PACKAGES = ("scikit-learn", "sentence-transformers", "safetensors")
 Progress = Callable[[str, float], None]
@@ -229,4 +230,4 @@ def _model(file: Path) -> str | None:
             model = json.loads(next(lines))["model"]
         except (ValueError, KeyError, TypeError, StopIteration):
             return None
-    return Path(str(model)).name if Path(str(model)).is_absolute() else str(model)
+    return portable(str(model))

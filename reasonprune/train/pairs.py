@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import random
 from collections.abc import Callable, Hashable, Sequence
@@ -18,8 +17,8 @@ from reasonprune.errors import PoolError
 from reasonprune.judges.encoder import Embed
 from reasonprune.judges.features import FEATURES, Batch, Reading, pair_features, read
 from reasonprune.judges.snapshot import Snapshot, first_tokens
+from reasonprune.train.splits import Split, question_digest, split_by_text
 
-Split = Literal["train", "validation", "test"]
 Cut = Literal["share", "level", "ended"]
 """`share`: both traces at a share of their own tokens; `level`: both at that share of the shorter one's tokens, as
 DeepPrune's prefix is the same for all; `ended`: one at its share, the other complete, as a running trace is held
@@ -44,8 +43,7 @@ class Question:
 
     @property
     def digest(self) -> str:
-        """Tells questions apart by their text, so that one question in two pools is one question."""
-        return hashlib.sha256(self.recorded.question.encode()).hexdigest()[:12]
+        return question_digest(self.recorded.question)
 
     def same(self, a: int, b: int) -> bool:
         """Whether two traces end in the same answer."""
@@ -92,11 +90,7 @@ def _differ(question: Question) -> bool:
 
 def split_of(question: Question, seed: int) -> Split:
     """60% train, 20% validation, 20% test, by a hash of the question's text: the same in every pool."""
-    digest = hashlib.sha256(f"{seed}/{question.recorded.question}".encode()).digest()
-    place = int.from_bytes(digest[:8], "big") / 2**64
-    if place < TRAIN_SHARE:
-        return "train"
-    return "validation" if place < TRAIN_SHARE + VALIDATION_SHARE else "test"
+    return split_by_text(f"{seed}/{question.recorded.question}", TRAIN_SHARE, VALIDATION_SHARE)
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from reasonprune.engine.pool import read_pool
 from reasonprune.errors import PoolError
+from reasonprune.train.splits import Split, question_digest, split_by_text
 
-Split = Literal["train", "validation", "test"]
 SHARES = (0.25, 0.5, 0.75, 1.0)
 """Of a trace's own tokens, at which scores are reported."""
 
@@ -44,7 +42,7 @@ class SampledQuestion:
 
     @property
     def digest(self) -> str:
-        return hashlib.sha256(self.question.encode()).hexdigest()[:12]
+        return question_digest(self.question)
 
     @property
     def solved(self) -> float:
@@ -94,11 +92,7 @@ def read_samples(file: Path) -> tuple[str, list[SampledQuestion]]:
 
 def split_of(question: SampledQuestion, seed: int) -> Split:
     """60% train, 10% validation, 30% test, by a hash of the question's text: the same in every pool."""
-    digest = hashlib.sha256(f"{seed}/self-eval/{question.question}".encode()).digest()
-    place = int.from_bytes(digest[:8], "big") / 2**64
-    if place < TRAIN_SHARE:
-        return "train"
-    return "validation" if place < TRAIN_SHARE + VALIDATION_SHARE else "test"
+    return split_by_text(f"{seed}/self-eval/{question.question}", TRAIN_SHARE, VALIDATION_SHARE)
 
 
 def split(questions: Sequence[SampledQuestion], seed: int, file: Path) -> dict[Split, list[SampledQuestion]]:

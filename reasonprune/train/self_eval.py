@@ -10,14 +10,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, get_args
 
-from reasonprune.bench.provenance import provenance, sha256
+from reasonprune.bench.provenance import portable, provenance, sha256
 from reasonprune.errors import RequestError
 from reasonprune.models import resolve
 from reasonprune.selfeval.measures import plot_reliability, score_figures
 from reasonprune.selfeval.trained import Trained, default_folder, fingerprint, save_description
-from reasonprune.train.samples import SHARES, SampledQuestion, Split, read_samples, split
+from reasonprune.train.samples import SHARES, SampledQuestion, read_samples, split
 from reasonprune.train.self_eval_adapter import AdapterConfig, contents, train_adapter
 from reasonprune.train.self_eval_head import HeadConfig, hidden_states, train_head
+from reasonprune.train.splits import Split
 
 PLOT = "reliability.svg"
 MOST_ASKED = 60  # test questions of an adapter; every trace of them takes a forward pass at each share
@@ -76,7 +77,7 @@ def train_self_eval(
     training["provenance"] = provenance(config.seed)
     description = training.pop("spec")
     plot_reliability({share: found["reliability"] for share, found in training["test"].items()}, out / PLOT)
-    save_description(out, config.kind, _portable(name), mark, description, training)
+    save_description(out, config.kind, portable(name), mark, description, training)
     return out, training
 
 
@@ -116,7 +117,7 @@ def _head(
             "remaining_error": round(float((values[:, 2] - remaining).abs().mean()), 1),
             "remaining_error_of_the_mean": round(float((remaining - remaining.mean()).abs().mean()), 1),
         }
-    head.save(out, _portable(name), mark, {})
+    head.save(out, portable(name), mark, {})
     return {"parameters": head.parameter_count, "chosen": how, "test": report, "spec": asdict(head.spec)}
 
 
@@ -132,7 +133,7 @@ def _adapter(
     model, tokenizer = _load(path)
     wrapped, how = train_adapter(model, tokenizer, parts["train"], config.adapter, partial(progress, "adapter"))
     report = _asked(model, tokenizer, parts["test"][:MOST_ASKED], partial(progress, "test"))
-    wrapped.peft_config["default"].base_model_name_or_path = _portable(name)
+    wrapped.peft_config["default"].base_model_name_or_path = portable(name)
     out.mkdir(parents=True, exist_ok=True)
     wrapped.save_pretrained(str(out), save_embedding_layers=False)  # else peft looks for them on the hub
     (out / "README.md").unlink(missing_ok=True)  # a form to fill in; self-eval.json says what there is to say
@@ -153,7 +154,3 @@ def _asked(
         report[f"{share:g}"] = score_figures(contents(model, tokenizer, questions, share), right, numbers)
         progress(i / len(SHARES))
     return report
-
-
-def _portable(name: str) -> str:
-    return Path(name).name if Path(name).is_absolute() else name

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from reasonprune.engine.chat import prompt_ids
 from reasonprune.errors import PoolError
 
 IGNORED = -100
@@ -45,11 +46,10 @@ def rows_of(tokenizer: Any, examples: Sequence[Example], max_tokens: int) -> lis
     """Prompt and reply as token ids. Raises PoolError where no example is short enough."""
     rows = []
     for example in examples:
-        messages = [dict(message) for message in example.messages]
-        prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True)
+        prompt = prompt_ids(tokenizer, example.messages)
         reply = [*tokenizer.encode(example.reply, add_special_tokens=False), tokenizer.eos_token_id]
-        if len(prompt["input_ids"]) + len(reply) <= max_tokens:
-            rows.append((list(prompt["input_ids"]), reply))
+        if len(prompt) + len(reply) <= max_tokens:
+            rows.append((prompt, reply))
     if not rows:
         raise PoolError(f"None of {len(examples)} examples has at most {max_tokens} tokens; raise --max-tokens.")
     return rows

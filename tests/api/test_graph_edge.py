@@ -25,7 +25,7 @@ USER = {"role": "user", "content": QUESTION}
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[Any]:
     pytest.importorskip("sentence_transformers")
-    from reasonprune.graph.encoder import shared_encoder
+    from reasonprune.sentence_encoder import shared_encoder
 
     try:
         shared_encoder()

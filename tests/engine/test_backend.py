@@ -31,7 +31,7 @@ async def reset(engine: Any) -> None:
 
 
 async def test_scores_are_those_of_the_tokens_as_they_were_sampled(engine: Any, backend: Any) -> None:
-    from reasonprune.engine.backend import prompt_ids
+    from reasonprune.engine.chat import prompt_ids
     from reasonprune.engine.offline import sampling
 
     prompt = {"type": "token", "prompt_token_ids": prompt_ids(engine.get_tokenizer(), MESSAGES)}

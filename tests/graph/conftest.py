@@ -22,7 +22,7 @@ def encoder() -> Iterator[Any]:
     if find_spec("sentence_transformers") is None:
         pytest.skip("sentence-transformers is not installed; run `make setup`")
     from reasonprune.errors import ModelError
-    from reasonprune.graph.encoder import shared_encoder
+    from reasonprune.sentence_encoder import shared_encoder
 
     try:
         yield shared_encoder()

@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reasonprune.parallel.clusters import Clusters
 
@@ -55,3 +57,13 @@ def test_where_no_more_clusters_may_be_opened_the_most_similar_takes_it(similari
     clusters.ask(2)
     assert clusters.place(2, similarities) == (1 if similarities[2, 1] else 0)
     assert len(clusters.members) == 2
+
+
+@given(letters=st.text("abcd", max_size=12), comparisons=st.integers(1, 4), most=st.integers(1, 5))
+def test_every_trace_is_in_one_cluster_whatever_was_compared(letters, comparisons, most):
+    clusters, again = Clusters(0.5, comparisons, most), Clusters(0.5, comparisons, most)
+    fill(clusters, letters)
+    assert sorted(trace for cluster in clusters.members for trace in cluster) == list(range(len(letters)))
+    assert len(clusters.members) == min(most, len(set(letters)))
+    fill(again, letters)
+    assert again.members == clusters.members

@@ -50,7 +50,7 @@ async def test_a_client_that_leaves_between_traces(server: Any, body: dict[str, 
             await request
     assert server.wait_idle(5)
     done = server.metric("vllm:request_success_total")
-    assert done < started + 32
+    assert started < done < started + 32
     await asyncio.sleep(0.3)
     assert server.metric("vllm:request_success_total") == done
 
@@ -70,16 +70,15 @@ async def test_a_client_that_leaves_while_the_winner_streams(server: Any, body: 
 
 
 async def test_overload_is_answered_with_429(server: Any, body: dict[str, Any]) -> None:
-    """The limit is 48 live traces: one request of 32 fits; those that come meanwhile are told to come back."""
-    field = {"parallel": {"policy": "self_consistency", "n": 32}}
-    slow = {**body, "ignore_eos": True, "reasonprune": field}
+    """The limit is 48 live traces: three requests of 16 fit, the others are told to come back."""
+    slow = {**body, "ignore_eos": True, "reasonprune": SLOW}  # none may end before the last has come
     async with server.async_client() as client:
         answers = await asyncio.gather(*(client.post("/v1/chat/completions", json=slow) for _ in range(6)))
     refused = [answer for answer in answers if answer.status_code == 429]
-    assert refused
+    assert len(refused) == 3
     assert all(answer.headers["retry-after"] == "1" for answer in refused)
     assert "max_live_traces" in refused[0].json()["error"]["message"]
-    assert {answer.status_code for answer in answers} == {200, 429}
+    assert [answer.status_code for answer in answers].count(200) == 3
 
 
 async def test_seeds_cannot_end_the_engine(server: Any, body: dict[str, Any]) -> None:
