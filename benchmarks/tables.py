@@ -54,17 +54,18 @@ def pools() -> list[str]:
 
 def live() -> list[str]:
     lines = [
-        row("policy", "n", "problems", "accuracy", "tokens", "share of tokens", "seconds", "share of time"),
-        row(*["---"] * 8),
+        row("policy", "n", "problems", "at once", "accuracy", "tokens", "share of tokens", "seconds", "share of time"),
+        row(*["---"] * 9),
     ]
     for result in load("live-*.json"):
         base = result["baseline"]
-        n, count = result["n"], result["questions"]
+        n, count, at_once = result["n"], result["questions"], result["concurrency"]
         lines.append(
             row(
                 f"**{result['policy']}**",
                 n,
                 count,
+                at_once,
                 f"{result['accuracy']:.1%}",
                 f"{result['total_tokens']:,.0f}",
                 f"{result['total_tokens_share']:.1%}",
@@ -72,8 +73,8 @@ def live() -> list[str]:
                 f"{result['seconds_share']:.1%}",
             )
         )
-        tokens, seconds = f"{base['total_tokens']:,.0f}", f"{base['seconds']:.0f}"
-        lines.append(row("self-consistency", n, count, f"{base['accuracy']:.1%}", tokens, "100%", seconds, "100%"))
+        spent = [f"{base['total_tokens']:,.0f}", "100%", f"{base['seconds']:.0f}", "100%"]
+        lines.append(row("self-consistency", n, count, at_once, f"{base['accuracy']:.1%}", *spent))
     return lines
 
 
