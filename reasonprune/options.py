@@ -129,7 +129,7 @@ class ConsensusOptions(PolicyOptions):
 
     @property
     def most_at_once(self) -> int:
-        return self.first_wave
+        return max(self.first_wave, self.n // 2)
 
 
 class DeepPruneOptions(PolicyOptions):
@@ -179,7 +179,7 @@ class DeepPruneOptions(PolicyOptions):
 
     @property
     def most_at_once(self) -> int:
-        return self.first_wave
+        return max(self.first_wave, self.n // 2 if self.when == "finish" else 0)
 
 
 def doubling(n: int) -> list[int]:

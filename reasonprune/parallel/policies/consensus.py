@@ -18,6 +18,8 @@ class Consensus:
 
     From half of the first wave on, every trace that ends in a tie brings in another one, up to n. Beyond the quorum
     more samples buy tokens and time, hardly accuracy: what leaves seven traces divided is mostly beyond the model.
+    Where traces are short more of them come all the same, half as many at a time as have been started so far: a race
+    that stays undecided then waits for a few generations of traces and not for n / `start` of them.
     """
 
     signals = Signals()
@@ -57,8 +59,8 @@ class Consensus:
 
     @property
     def _room(self) -> int:
-        """Traces by which those that run fall short of half the first wave."""
-        return max(0, self._options.first_wave // 2 - (self._started - self._ended))
+        """Traces by which those that run fall short of half of those started."""
+        return max(0, self._started // 2 - (self._started - self._ended))
 
     def _decide(self, why: str) -> Decide:
         probability = f"the leader beats the runner-up with probability {self._ballot.confidence:.3f}"

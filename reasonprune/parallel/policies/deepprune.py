@@ -40,7 +40,8 @@ class DeepPrune:
 
     Decided when one answer has most of the first wave, when the first `divided` answers are all different (more traces
     would hardly unite them), when a quorum has ended, or when the rest takes `patience` times as long as the first.
-    Where traces are short all but the first of these bring in more traces instead, up to n.
+    Where traces are short all but the first of these bring in more traces instead, up to n, half as many at a time as
+    have been started so far.
     """
 
     def __init__(self, options: DeepPruneOptions) -> None:
@@ -164,7 +165,7 @@ class DeepPrune:
             return []
         longest = max(self._longest, *self._running.values(), 0)
         if longest <= self._options.short and self._started < self._options.n:
-            room = max(0, max(1, self._options.first_wave // 2) - len(self._running))
+            room = max(0, max(1, self._started // 2) - len(self._running))
             return self._spawn(min(room, self._options.n - self._started))
         if scattered:
             return [self._decide(ballot, "the first answers are all different")]

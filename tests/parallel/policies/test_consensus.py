@@ -84,12 +84,14 @@ def test_short_traces_bring_in_more_instead_of_a_close_decision(play, answers, e
     assert (played.states.count("finished"), len(played.started)) == (ended, started)
 
 
-def test_at_the_quorum_half_of_the_first_wave_is_running_again(play):
+def test_at_the_quorum_half_as_many_as_were_started_run_again(play):
     played = play(ConsensusOptions(n=32), pool("abaabcc" + "bacbacbac" + "b" * 16))
     started_at = Counter(trace.started_at for trace in played.outcome.traces.values())
-    # Seven of eight have ended at 70 tokens; then one is replaced whenever one ends.
-    assert [started_at[time] for time in (0, 70, 80)] == [8, 3, 1]
-    assert max(started_at[time] for time in started_at if time > 70) == 1
+    # At 70 tokens one of eight runs still, at 80 three of eleven; then some come whenever one ends.
+    assert [started_at[time] for time in (0, 70, 80)] == [8, 3, 2]
+    for time, expected in ((70, 8 // 2), (80, 11 // 2)):
+        traces = [trace for trace in played.outcome.traces.values() if trace.started_at <= time]
+        assert sum(trace.ended_at is None or trace.ended_at > time for trace in traces) == expected
 
 
 def test_short_traces_never_bring_in_more_than_n(play):

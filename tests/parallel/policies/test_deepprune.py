@@ -196,11 +196,11 @@ def test_where_traces_are_short_more_come_in_instead_of_a_divided_vote(play, sho
     assert played.outcome.decision.reason.startswith(reason)
 
 
-def test_half_of_the_first_wave_is_kept_running(play):
+def test_half_as_many_as_were_started_are_kept_running(play):
     played = play(options(n=16, short=RUNNING), pool("abcdefghijklmnop"))
     started_at = [trace.started_at for trace in played.outcome.traces.values()]
-    # At 30 tokens the answers are scattered, but three of six still run; then one comes for each that ends.
-    assert started_at[:9] == [0, 0, 0, 0, 0, 0, 40, 50, 60]
+    # At 30 tokens the answers are scattered, but three of six still run; then the more come, the more have come.
+    assert started_at[:10] == [0, 0, 0, 0, 0, 0, 40, 50, 60, 60]
 
 
 @pytest.mark.parametrize("n", [6, 7, 11])
@@ -229,7 +229,12 @@ def test_what_comes_in_late_votes_too(play):
 
 
 def test_a_long_trace_ends_the_refilling(play):
-    traces = [*pool("abcd"), RecordedTrace(200, "e"), *running("-" * 99), *[RecordedTrace(30, a) for a in "fghijklmno"]]
+    traces = [
+        *pool("abcd"),
+        RecordedTrace(200, "e"),
+        *running("-" * 99),
+        *[RecordedTrace(30, a) for a in "fghijklmnopqrstuvwxy"],
+    ]
     played = play(options(n=32, short=100), traces)
     assert len(played.started) > 6
     assert played.outcome.decision.reason.startswith("the first answers are all different")
