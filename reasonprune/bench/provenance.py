@@ -29,7 +29,7 @@ def provenance(seed: int | None, data: Path | None = None, model: str | None = N
     """Everything needed to run it again. Absolute paths are cut to the file's name: they say nothing elsewhere."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
-        "command": shlex.join(["reasonprune", *map(_portable, sys.argv[1:])]),
+        "command": shlex.join([*_program(Path(sys.argv[0])), *map(_portable, sys.argv[1:])]),
         "commit": _commit(),
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "versions": _versions(),
@@ -43,6 +43,11 @@ def provenance(seed: int | None, data: Path | None = None, model: str | None = N
 def portable(name: str) -> str:
     """A model's or file's name as it can be written down: absolute paths say nothing elsewhere."""
     return Path(name).name if Path(name).is_absolute() else name
+
+
+def _program(started: Path) -> list[str]:
+    """A script of a source tree by its folder and name, else the installed tool."""
+    return ["python", f"{started.parent.name}/{started.name}"] if started.suffix == ".py" else ["reasonprune"]
 
 
 def _portable(argument: str) -> str:

@@ -25,6 +25,11 @@ def test_everything_needed_to_run_it_again(tmp_path, monkeypatch):
     assert str(tmp_path) not in json.dumps(found)
 
 
+def test_a_script_is_named_as_it_is_run_from_the_tree(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/somewhere/benchmarks/scale.py", "--triples", "9"])
+    assert provenance(None)["command"] == "python benchmarks/scale.py --triples 9"
+
+
 def test_without_data_or_seed():
     found = provenance(None)
     assert (found["data"], found["seed"], found["model"]) == (None, None, None)
