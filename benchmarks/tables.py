@@ -340,9 +340,10 @@ def context() -> list[str]:
 def graph() -> list[str]:
     heads = ("questions", "model", "topic", "count", "hits@1", "hits@3", "recall", "paths considered", "kept", "calls")
     lines = [row(*heads, "tokens", "s a question"), row(*["---"] * (len(heads) + 2))]
-    for result in load("graph-*.json"):
-        if "hits_at_1" not in result:
-            continue
+    runs = [result for result in load("graph-*.json") if "hits_at_1" in result]
+    for result in sorted(
+        runs, key=lambda run: (run["provenance"]["data"]["file"], run["llm"] != "none", run["linking"])
+    ):
         shares = [f"{result[key]:.1%}" for key in ("hits_at_1", "hits_at_3", "answer_recall")]
         means = [f"{result[key]:.1f}" for key in ("paths_considered", "paths_kept", "llm_calls")]
         name = result["provenance"]["data"]["file"].removesuffix(".txt")
