@@ -337,6 +337,18 @@ def context() -> list[str]:
     return lines
 
 
+def rag() -> list[str]:
+    heads = ("framework", "pruner", "questions", "answer retrieved", "of these kept", "removed", "passages", "left")
+    lines = [row(*heads, "ms a question"), row(*["---"] * (len(heads) + 1))]
+    for result in load("rag-*.json"):
+        where = "over HTTP" if result["over_http"] else "in the process"
+        for name, found in result["frameworks"].items():
+            shares = [f"{found[key]:.1%}" for key in ("answer_retrieved", "answer_kept", "compression")]
+            counts = [f"{found[key]:.1f}" for key in ("passages", "passages_left")]
+            lines.append(row(name, where, result["questions"], *shares, *counts, f"{found['ms_per_question']:.0f}"))
+    return lines
+
+
 def graph() -> list[str]:
     heads = ("questions", "model", "topic", "count", "hits@1", "hits@3", "recall", "paths considered", "kept", "calls")
     lines = [row(*heads, "tokens", "s a question"), row(*["---"] * (len(heads) + 2))]
@@ -468,6 +480,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "depth_search": depth_search,
     "depth_router": depth_router,
     "context": context,
+    "rag": rag,
     "graph": graph,
     "graph_ablation": graph_ablation,
     "graph_scale": graph_scale,
