@@ -53,6 +53,8 @@ async def open_engine(model: str, plain: bool = False, **overrides: Any) -> Asyn
         yield engine
     finally:
         engine.shutdown()
+        # Its `__del__` shuts down once more, perhaps when the interpreter has taken vLLM's modules apart.
+        engine.shutdown = lambda *_: None
         await asyncio.sleep(0.1)  # lets the output handler see the end before the loop closes
 
 
