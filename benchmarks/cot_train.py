@@ -1,6 +1,7 @@
 """A verbose TinyReasoner before and after `train cot`: tokens and accuracy on unseen problems, the adapter in vLLM.
 
-Usage: `python benchmarks/cot_train.py --model VERBOSE --adapter ADAPTER --json RESULT`
+Usage: `python benchmarks/cot_train.py --model VERBOSE --chains SHORT --adapter ADAPTER --json RESULT`, with what `train
+verbose`, `compress` and `train cot` have written.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import json
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,14 @@ async def answers(engine: Any, questions: list[Question], lora: Any, name: str) 
     }
 
 
+def compressed(chains: Path) -> dict[str, float]:
+    """The budget that the adapter's chains were cut to, and the share of their tokens that was left."""
+    rows = [json.loads(line)["reasonprune"] for line in chains.read_text(encoding="utf-8").splitlines()]
+    tokens = [chain["tokens"] for row in rows for chain in row["chains"]]
+    kept = sum(count["after"] for count in tokens) / sum(count["before"] for count in tokens)
+    return {"budget": rows[0]["settings"]["budget"], "kept": round(kept, 4)}
+
+
 async def measure(model: str, adapter: Path, questions: list[Question]) -> dict[str, Any]:
     from vllm.lora.request import LoRARequest
 
@@ -58,6 +68,7 @@ async def measure(model: str, adapter: Path, questions: list[Question]) -> dict[
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True)
+    parser.add_argument("--chains", type=Path, required=True)
     parser.add_argument("--adapter", type=Path, required=True)
     parser.add_argument("--limit", type=int, default=400)
     parser.add_argument("--json", type=Path, required=True)
@@ -65,7 +76,8 @@ def main() -> None:
     data = Path(resolve("tiny").path) / "test.jsonl"
     result = asyncio.run(measure(options.model, options.adapter, read_dataset(data, options.limit)))
     gc.collect()
-    command = f"python benchmarks/cot_train.py --model VERBOSE --adapter ADAPTER --limit {options.limit}"
+    result = {**compressed(options.chains), **result}
+    command = f"python benchmarks/cot_train.py --model VERBOSE --chains SHORT --adapter ADAPTER --limit {options.limit}"
     write(options.json, {**result, "provenance": {**provenance(0, data, "tiny, verbose"), "command": command}})
     print(result)
 

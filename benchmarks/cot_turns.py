@@ -24,7 +24,7 @@ from reasonprune.models import resolve
 
 TURNS = 6
 MAX_TOKENS = 110
-BLOCK = 16  # small blocks show what the cache can hold of short turns
+BLOCK = 32  # the smallest that attention on CPUs takes; small ones show what the cache can hold of short turns
 
 
 async def converse(engine: Any, questions: Sequence[Question], budget: float | None, name: str) -> dict[str, int]:

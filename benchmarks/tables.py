@@ -278,12 +278,12 @@ def cot_turns() -> list[str]:
 
 
 def cot_train() -> list[str]:
-    heads = ("model", "problems", "accuracy", "tokens an answer")
+    heads = ("model", "budget", "kept of its chains", "problems", "accuracy", "tokens an answer")
     lines = [row(*heads), row(*["---"] * len(heads))]
     for result in load("cot-train*.json"):
-        for side in ("verbose", "adapter"):
+        for side, trained in (("verbose", ("", "")), ("adapter", (result["budget"], f"{result['kept']:.1%}"))):
             cell = result[side]
-            lines.append(row(side, result["problems"], f"{cell['accuracy']:.1%}", cell["tokens"]))
+            lines.append(row(side, *trained, result["problems"], f"{cell['accuracy']:.1%}", cell["tokens"]))
     return lines
 
 
