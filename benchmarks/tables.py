@@ -327,13 +327,24 @@ def context() -> list[str]:
     heads = ("data", "distractors", "questions", "method", "recall", "compression", "seconds")
     lines = [row(*heads), row(*["---"] * len(heads))]
     names = {"bm25": "BM25", "minilm": "MiniLM cosine", "none": "no pruning"}
-    for result in load("context-*.json"):
+    for result in load("context-xquad-*.json"):
         where = (result["provenance"]["data"]["file"], result["distractors"], result["questions"])
         methods = {f"**pruner at {result['threshold']:g}**": result}
         methods |= {name: result[key] for key, name in names.items()}
         for method, one in methods.items():
             shares = (f"{one['recall']:.1%}", f"{one['compression']:.1%}", f"{one['seconds']:.0f}")
             lines.append(row(*where, method, *shares))
+    return lines
+
+
+def first_token() -> list[str]:
+    heads = ("model", "passages", "questions", "context", "time to first token", "answer in the reply")
+    lines = [row(*heads), row(*["---"] * len(heads))]
+    for result in load("context-first-token*.json"):
+        for side in ("whole", "pruned"):
+            found, count = result[side], result["questions"]
+            times = f"{found['first_token_ms']:,.0f} ms", f"{found['answer_contained']:.1%}"
+            lines.append(row(result["provenance"]["model"], result["passages"], count, side, *times))
     return lines
 
 
@@ -481,6 +492,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "depth_router": depth_router,
     "context": context,
     "rag": rag,
+    "first_token": first_token,
     "graph": graph,
     "graph_ablation": graph_ablation,
     "graph_scale": graph_scale,
