@@ -143,11 +143,10 @@ def measure(ask: Ask, asked: list[Asked]) -> dict[str, Any]:
 
     whole = sum(len(text) for _, found, _ in answered for text in found)
     kept = sum(len(text) for _, _, left in answered for text in left)
-    retrieved = [one for one, found, _ in answered if holds(one, found)]
-    still = sum(holds(one, left) for one, found, left in answered if holds(one, found))
+    still = [holds(one, left) for one, found, left in answered if holds(one, found)]
     return {
-        "answer_retrieved": round(len(retrieved) / len(asked), 4),
-        "answer_kept": round(still / len(retrieved), 4),
+        "answer_retrieved": round(len(still) / len(asked), 4),
+        "answer_kept": round(sum(still) / len(still), 4),
         "compression": round(1 - kept / whole, 4),
         "passages": round(sum(len(found) for _, found, _ in answered) / len(asked), 2),
         "passages_left": round(sum(len(left) for _, _, left in answered) / len(asked), 2),
