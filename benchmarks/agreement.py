@@ -75,9 +75,8 @@ def main() -> None:
     arguments = parser.parse_args()
     found = {path.stem: measure(read_pool(path), 64) for path in arguments.pools}
     sources = [provenance(0, path) for path in arguments.pools]
-    command = f"python benchmarks/agreement.py {' '.join(path.name for path in arguments.pools)}"
     data = [source["data"] for source in sources]
-    write(arguments.json, {"pools": found, "provenance": {**sources[0], "command": command, "data": data}})
+    write(arguments.json, {"pools": found, "provenance": {**sources[0], "data": data}})
 
 
 if __name__ == "__main__":

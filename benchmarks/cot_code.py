@@ -4,6 +4,7 @@ Usage: `python benchmarks/cot_code.py --data HumanEval.jsonl --chains CHAINS --j
 
 The demo model first says how it would solve the task, without code; then it writes the function after its full
 reasoning, and after reasoning cut by every method. Code is run against the task's tests in a guarded process.
+Chains and verdicts are kept in CHAINS as they come, so a run that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -44,39 +45,55 @@ async def generate(backend: LocalBackend, ids: list[int], tokens: int, stop: str
     return str(final.text)
 
 
-def recorded(chains: Path) -> dict[str, str]:
-    """Chains by task, of this run's predecessors."""
-    lines = chains.read_text().splitlines() if chains.exists() else []
-    return {row["task_id"]: row["chain"] for row in map(json.loads, lines)}
+class Kept:
+    """Chains by task and verdicts by task and reasoning, of this run and its predecessors."""
 
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.chains: dict[str, str] = {}
+        self.passed: dict[tuple[str, str], bool] = {}
+        for row in map(json.loads, path.read_text().splitlines() if path.exists() else []):
+            self._remember(row)
 
-def keep(chains: Path, task: str, chain: str) -> None:
-    with chains.open("a") as file:
-        file.write(json.dumps({"task_id": task, "chain": chain}) + "\n")
+    def add(self, row: dict[str, Any]) -> None:
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        self._remember(row)
+
+    def _remember(self, row: dict[str, Any]) -> None:
+        if "chain" in row:
+            self.chains[row["task_id"]] = row["chain"]
+        else:
+            self.passed[row["task_id"], row["reasoning"]] = row["passed"]
 
 
 async def measure(tasks: list[dict[str, Any]], budgets: list[float], chains: Path) -> dict[str, Any]:
-    kept = recorded(chains)
+    kept = Kept(chains)
     async with LocalBackend("demo") as backend:
         tokenizer = await backend.tokenizer()
         gate = asyncio.Semaphore(16)
 
         async def code(task: dict[str, Any], reasoning: str, name: str) -> bool:
+            key = task["task_id"], reasoning
+            if key in kept.passed:
+                return kept.passed[key]
             ids = prompt_ids(tokenizer, [{"role": "user", "content": ASK.format(prompt=task["prompt"])}])
             ids += tokenizer.encode(reasoning.rstrip() + FENCE, add_special_tokens=False)
             async with gate:
                 written = await generate(backend, ids, CODE_TOKENS, "```", name)
             program = f"{task['prompt']}    pass\n\n{written}\n\n{task['test']}\n\ncheck({task['entry_point']})\n"
-            return (await asyncio.to_thread(run_guarded, program)).passed
+            passed = (await asyncio.to_thread(run_guarded, program)).passed
+            kept.add({"task_id": key[0], "reasoning": reasoning, "passed": passed})
+            return passed
 
         async def one(task: dict[str, Any]) -> dict[str, Any] | None:
             messages = [{"role": "user", "content": ASK.format(prompt=task["prompt"])}]
             name = task["task_id"]
-            if name not in kept:
+            if name not in kept.chains:
                 async with gate:
-                    kept[name] = await generate(backend, prompt_ids(tokenizer, messages), 320, "```", f"{name}-chain")
-                keep(chains, name, kept[name])
-            chain = Chain(kept[name].strip(), task["prompt"])
+                    text = await generate(backend, prompt_ids(tokenizer, messages), 320, "```", f"{name}-chain")
+                kept.add({"task_id": name, "chain": text})
+            chain = Chain(kept.chains[name].strip(), task["prompt"])
             if not chain.text:
                 return None
             scores = await backend.score(messages, "", chain.text)
@@ -112,10 +129,7 @@ def main() -> None:
     tasks = [json.loads(line) for line in options.data.read_text().splitlines()][: options.limit]
     result = asyncio.run(measure(tasks, [float(b) for b in options.budgets.split(",")], options.chains))
     gc.collect()
-    command = (
-        f"python benchmarks/cot_code.py --data {options.data.name} --limit {options.limit} --budgets {options.budgets}"
-    )
-    write(options.json, {**result, "provenance": {**provenance(0, options.data, "demo"), "command": command}})
+    write(options.json, {**result, "provenance": provenance(0, options.data, "demo")})
     print(json.dumps(result, indent=2))
 
 

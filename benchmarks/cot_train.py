@@ -77,8 +77,7 @@ def main() -> None:
     result = asyncio.run(measure(options.model, options.adapter, read_dataset(data, options.limit)))
     gc.collect()
     result = {**compressed(options.chains), **result}
-    command = f"python benchmarks/cot_train.py --model VERBOSE --chains SHORT --adapter ADAPTER --limit {options.limit}"
-    write(options.json, {**result, "provenance": {**provenance(0, data, "tiny, verbose"), "command": command}})
+    write(options.json, {**result, "provenance": provenance(0, data, "tiny, verbose")})
     print(result)
 
 

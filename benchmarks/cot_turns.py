@@ -93,8 +93,7 @@ def main() -> None:
     rows = [row for row in read_dataset(data) if len(row.question) < 75]  # six turns must fit into its context
     result = asyncio.run(measure(rows, options.conversations, options.budget))
     gc.collect()
-    command = f"python benchmarks/cot_turns.py --conversations {options.conversations} --budget {options.budget}"
-    write(options.json, {**result, "provenance": {**provenance(0, data, "tiny"), "command": command}})
+    write(options.json, {**result, "provenance": provenance(0, data, "tiny")})
     print(result)
 
 

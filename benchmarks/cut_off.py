@@ -82,8 +82,7 @@ def main() -> None:
         process.wait(30)
     log.unlink()
     result = {"requests": REQUESTS, "cut_off": cut[0], "running_afterwards": left, "memory_mb": memory}
-    command = "python benchmarks/cut_off.py"
-    write(options.json, {**result, "provenance": {**provenance(0, model="tiny"), "command": command}})
+    write(options.json, {**result, "provenance": provenance(0, model="tiny")})
     print(result)
 
 

@@ -119,9 +119,8 @@ def main() -> None:
         points.append(result | point(by_pool, baseline[reshuffles]) | {"pools": by_pool})
     result = {"n": 64, "baseline": baseline[arguments.reshuffles], "points": points}
     sources = [provenance(0, path) for path in arguments.pools]
-    command = f"python benchmarks/frontier.py {' '.join(path.name for path in arguments.pools)}"
     data = [source["data"] for source in sources]
-    write(arguments.json, {**result, "provenance": {**sources[0], "command": command, "data": data}})
+    write(arguments.json, {**result, "provenance": {**sources[0], "data": data}})
     plot(points, arguments.plot)
     print(json.dumps([{k: v for k, v in p.items() if k != "pools"} for p in points], indent=None))
 

@@ -141,10 +141,7 @@ def main() -> None:
         for process, _ in servers.values():
             os.killpg(process.pid, signal.SIGTERM)
             process.wait(30)
-    command = (
-        f"python benchmarks/passthrough.py --model {options.model} --tokens {options.tokens} --rounds {options.rounds}"
-    )
-    write(options.json, {**result, "provenance": {**provenance(None, model=options.model), "command": command}})
+    write(options.json, {**result, "provenance": provenance(None, model=options.model)})
     for name in commands:
         options.json.with_suffix(f".{name}.log").unlink()
     print(result)

@@ -469,6 +469,15 @@ def value_head() -> list[str]:
     return lines
 
 
+def head_cost() -> list[str]:
+    heads = ("model", "traces at once", "rounds", "throughput with the head, of without", "the same in CPU seconds")
+    lines = [row(*heads), row(*["---"] * len(heads))]
+    for result in load("value-head-*.json"):
+        cells = (f"{result['ratio']:.3f}", f"{result['cpu_ratio']:.3f}")
+        lines.append(row(result["model"], result["traces"], len(result["rounds"]), *cells))
+    return lines
+
+
 TABLES: dict[str, Callable[[], list[str]]] = {
     "settings": lambda: settings_table().rstrip().splitlines(),
     "pools": pools,
@@ -500,6 +509,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "datastore": datastore,
     "trees": trees,
     "value_head": value_head,
+    "head_cost": head_cost,
 }
 
 

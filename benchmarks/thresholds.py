@@ -70,8 +70,7 @@ def main() -> None:
         for kind in ("total", "sequential"):
             point[f"{kind}_share"] = round(point[f"{kind}_tokens"] / whole[f"{kind}_tokens"], 4)
     result = {"n": n, "file": arguments.pool.name, "questions": len(questions), "points": points}
-    command = f"python benchmarks/thresholds.py {arguments.pool.name} --prefix {arguments.prefix}"
-    write(arguments.json, {**result, "provenance": {**provenance(0, arguments.pool), "command": command}})
+    write(arguments.json, {**result, "provenance": provenance(0, arguments.pool)})
 
 
 if __name__ == "__main__":

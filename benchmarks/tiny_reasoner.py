@@ -122,8 +122,7 @@ def main() -> None:
         "tokens_per_s_at_32_traces": round(statistics.median(found)),
         "tokens_per_s_by_round": [round(speed) for speed in found],
     }
-    command = f"python benchmarks/tiny_reasoner.py --limit {options.limit}"
-    write(options.json, {**result, "provenance": {**provenance(0, data, "tiny"), "command": command}})
+    write(options.json, {**result, "provenance": provenance(0, data, "tiny")})
     print(result)
 
 

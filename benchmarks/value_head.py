@@ -1,6 +1,8 @@
-"""What the value head costs: tokens a second of sampled traces with the head on and off, in turn, on one engine.
+"""What the value head costs: sampled traces with the head on and off, in turn, on one engine.
 
-python benchmarks/value_head.py [--rounds 6] [--traces 16]
+Seconds on the clock, and CPU seconds of engine and client, which other work on the machine hardly changes.
+
+python benchmarks/value_head.py [--model tiny] [--data FILE] [--head FOLDER] [--rounds 6] [--traces 16] --json RESULT
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil  # comes with vLLM
+
 from reasonprune.bench.dataset import read_dataset
 from reasonprune.bench.provenance import provenance, write
 from reasonprune.engine.offline import chat_prompt, open_engine, sampling
@@ -20,13 +24,18 @@ from reasonprune.engine.self_eval import load_head, marked
 from reasonprune.models import resolve
 from reasonprune.selfeval.trained import find
 
-HERE = Path(__file__).parent
 EVERY = 16  # tokens between two scores of a trace
 TOKENS = 128
 
 
-async def tokens_per_second(engine: Any, prompts: list[Any], traces: int, head: bool, name: str) -> float:
-    """Of `traces` traces of exactly TOKENS tokens, all at once; their scores are fetched at the end."""
+def cpu_seconds() -> float:
+    """Of this process and all below it, so far."""
+    me = psutil.Process()
+    return sum(sum(process.cpu_times()[:2]) for process in (me, *me.children(recursive=True)))
+
+
+async def one_side(engine: Any, prompts: list[Any], traces: int, head: bool, name: str) -> dict[str, float]:
+    """`traces` traces of exactly TOKENS tokens, all at once; their scores are fetched at the end."""
 
     async def one(i: int) -> None:
         params = sampling(0.7, 1.0, TOKENS, i, ignore_eos=True)
@@ -36,44 +45,55 @@ async def tokens_per_second(engine: Any, prompts: list[Any], traces: int, head: 
         ):
             pass
 
-    began = time.perf_counter()
+    cpu, began = cpu_seconds(), time.perf_counter()
     await asyncio.gather(*(one(i) for i in range(traces)))
     if head:
         await engine.collective_rpc("fetch_values", args=([f"{name}-{i}" for i in range(traces)], True))
-    return traces * TOKENS / (time.perf_counter() - began)
+    return {"seconds": round(time.perf_counter() - began, 3), "cpu_seconds": round(cpu_seconds() - cpu, 3)}
 
 
-async def measure(rounds: int, traces: int) -> dict[str, Any]:
-    path = resolve("tiny").path
-    async with open_engine("tiny", kv_cache_memory_bytes=256 << 20) as engine:
-        await load_head(engine, find(path, "head"))
-        questions = read_dataset(Path(path) / "test.jsonl", traces)
-        prompts = [chat_prompt(engine, question.question, "tiny") for question in questions]
-        await tokens_per_second(engine, prompts, traces, True, "warm")
-        found: list[dict[str, float]] = []
+async def measure(model: str, data: Path, folder: Path, rounds: int, traces: int) -> dict[str, Any]:
+    async with open_engine(model, kv_cache_memory_bytes=256 << 20) as engine:
+        await load_head(engine, folder)
+        prompts = [chat_prompt(engine, question.question, model) for question in read_dataset(data, traces)]
+        for head in (False, True):
+            await one_side(engine, prompts, traces, head, f"warm-{head}")
+        found: list[dict[str, dict[str, float]]] = []
         for i in range(rounds):
             order = (False, True) if i % 2 else (True, False)  # turn about
-            speeds = {head: await tokens_per_second(engine, prompts, traces, head, f"{i}-{head}") for head in order}
-            found.append({"off": round(speeds[False], 1), "on": round(speeds[True], 1)})
-    ratios = [each["on"] / each["off"] for each in found]
+            sides = {head: await one_side(engine, prompts, traces, head, f"{i}-{head}") for head in order}
+            found.append({"off": sides[False], "on": sides[True]})
+
+    def ratio(key: str) -> float:
+        """Throughput with the head on, of that with it off: median over the rounds."""
+        return round(statistics.median(each["off"][key] / each["on"][key] for each in found), 4)
+
     return {
-        "model": "tiny",
+        "model": model,
         "traces": traces,
         "tokens_a_trace": TOKENS,
         "every": EVERY,
+        "ratio": ratio("seconds"),
+        "cpu_ratio": ratio("cpu_seconds"),
         "rounds": found,
-        "ratio": round(statistics.median(ratios), 4),
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--data", type=Path, help="questions; unset: TinyReasoner's own")
+    parser.add_argument("--head", type=Path, help="unset: the one found for the model")
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--traces", type=int, default=16)
+    parser.add_argument("--json", type=Path, required=True)
     arguments = parser.parse_args()
-    result = asyncio.run(measure(arguments.rounds, arguments.traces))
+    model, rounds, traces = arguments.model, arguments.rounds, arguments.traces
+    path = resolve(model).path
+    data = arguments.data or Path(resolve("tiny").path) / "test.jsonl"
+    result = asyncio.run(measure(model, data, find(path, "head", arguments.head), rounds, traces))
     gc.collect()  # vLLM's engine must be gone before the interpreter takes its modules apart
-    write(HERE / "results" / "value-head.json", {**result, "provenance": provenance(None, None, "tiny")})
+    write(arguments.json, {**result, "provenance": provenance(None, data, model)})
 
 
 if __name__ == "__main__":

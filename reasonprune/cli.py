@@ -92,13 +92,15 @@ def record(
     max_tokens: int = 1024,
     concurrency: Annotated[int, typer.Option(help="questions under way at once")] = 4,
     probe_every: Annotated[int, typer.Option(help="force an answer every so many tokens; 0: never")] = 0,
+    logprobs: Annotated[bool, typer.Option(help="of every token; deepconf and bench cot read them")] = True,
     seed: Seed = 0,
 ) -> None:
     """Record real traces of a model on a dataset, to replay policies on."""
     from reasonprune.bench.record import RecordConfig, record_pool
     from reasonprune.bench.sampling import sampling_of
 
-    config = RecordConfig(model, n, *sampling_of(model, temperature, top_p), max_tokens, probe_every, seed, concurrency)
+    drawn = sampling_of(model, temperature, top_p)
+    config = RecordConfig(model, n, *drawn, max_tokens, probe_every, seed, concurrency, logprobs)
     with progress_bar() as progress:
         task = progress.add_task("recording", total=None)
         record_pool(dataset, config, out, limit, lambda done, total: progress.update(task, completed=done, total=total))

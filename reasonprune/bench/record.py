@@ -22,7 +22,11 @@ PROBE_TOKENS = 16
 
 @dataclass(frozen=True)
 class RecordConfig:
-    """`probe_every`: force an answer every so many tokens, 0 never. `concurrency`: questions under way at once."""
+    """`probe_every`: force an answer every so many tokens, 0 never. `concurrency`: questions under way at once.
+
+    `logprobs`: of every token, and its confidence, which deepconf and `bench cot` read. With a large vocabulary on a
+    CPU they take a large part of the time.
+    """
 
     model: str
     n: int
@@ -32,10 +36,13 @@ class RecordConfig:
     probe_every: int
     seed: int
     concurrency: int = 4
+    logprobs: bool = True
 
     @property
     def sampling(self) -> dict[str, Any]:
-        return {key: value for key, value in asdict(self).items() if key not in ("model", "n", "concurrency")}
+        """What tells pools apart."""
+        left_out = {"model", "n", "concurrency"} | ({"logprobs"} if self.logprobs else set())
+        return {key: value for key, value in asdict(self).items() if key not in left_out}
 
 
 def record_pool(
@@ -147,21 +154,28 @@ async def _trace(engine: Any, prompt: dict[str, Any], index: int, k: int, config
     from reasonprune.engine.offline import sampling
 
     seed = config.seed + 1_000_003 * index + k
-    params = sampling(config.temperature, config.top_p, config.max_tokens, seed, logprobs=TOP_LOGPROBS)
+    more = {"logprobs": TOP_LOGPROBS} if config.logprobs else {}
+    params = sampling(config.temperature, config.top_p, config.max_tokens, seed, **more)
     final = None
     async for output in engine.generate(prompt, params, f"{index}-{k}"):
         final = output.outputs[0]
     assert final is not None, "the engine ends every request with an output"
     token_ids = list(final.token_ids)
-    rows = final.logprobs or []
     return {
         "text": final.text,
         "token_ids": token_ids,
-        "logprobs": [round(row[token].logprob, 4) for row, token in zip(rows, token_ids, strict=True)],
-        "confidences": [round(token_confidence(row), 3) for row in rows],
+        **(_likelihoods(final.logprobs or [], token_ids) if config.logprobs else {}),
         "answer": extract_answer(final.text),
         "finish_reason": final.finish_reason,
         "probes": await _probes(engine, prompt, token_ids, f"{index}-{k}", config),
+    }
+
+
+def _likelihoods(rows: list[Any], token_ids: list[int]) -> dict[str, list[float]]:
+    """Log-probability of every token, and its confidence (arXiv 2508.15260) over the likeliest."""
+    return {
+        "logprobs": [round(row[token].logprob, 4) for row, token in zip(rows, token_ids, strict=True)],
+        "confidences": [round(token_confidence(row), 3) for row in rows],
     }
 
 

@@ -15,13 +15,12 @@ from vllm.v1.engine.async_llm import AsyncLLM
 
 from reasonprune.depth.support import CONFIG_KEY
 from reasonprune.engine.chat import prompt_ids
+from reasonprune.engine.user_turn import user_turn
 from reasonprune.engine.vllm import SEED_WORKER
 from reasonprune.models import resolve
 from reasonprune.options import ServerOptions
 
 DEPTH_SLOTS = ServerOptions().depth_slots
-QUESTION_TEMPLATE = "{question}"
-MATHS_TEMPLATE = "{question}\nPlease reason step by step, and put your final answer within \\boxed{{}}."
 
 
 @asynccontextmanager
@@ -59,12 +58,8 @@ async def open_engine(model: str, plain: bool = False, **overrides: Any) -> Asyn
 
 
 def chat_prompt(engine: Any, question: str, name: str) -> dict[str, Any]:
-    """The token prompt of one user turn in the model's own chat template.
-
-    TinyReasoner takes its problem as it is; all other models are told to reason and to box the answer.
-    """
-    template = QUESTION_TEMPLATE if name == "tiny" else MATHS_TEMPLATE
-    messages = [{"role": "user", "content": template.format(question=question)}]
+    """The token prompt of one user turn in the model's own chat template."""
+    messages = [{"role": "user", "content": user_turn(question, name)}]
     return {"type": "token", "prompt_token_ids": prompt_ids(engine.get_tokenizer(), messages)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,10 +53,14 @@ def train_self_eval_command(
 
 @bench_commands.command("self-eval")
 def bench_self_eval_command(
-    model: Annotated[str, typer.Option(help="short name, path or Hugging Face id")],
     data: Annotated[Path, typer.Option(help="JSON Lines with a question and an answer each")],
     kind: Annotated[str, typer.Option(help="verbal, adapter or head")],
     out: Annotated[Path, typer.Option("--json", help="where the result goes")],
+    model: Annotated[str | None, typer.Option(help="short name, path or Hugging Face id")] = None,
+    upstream: Annotated[
+        str | None, typer.Option(help="instead of --model: URL of an OpenAI-compatible server with log-probabilities")
+    ] = None,
+    upstream_model: Annotated[str | None, typer.Option(help="unset: the first that the server lists")] = None,
     n: Annotated[int, typer.Option(min=1, help="traces a question")] = 8,
     limit: Annotated[int | None, typer.Option(min=1, help="only the first questions")] = None,
     self_eval_model: Annotated[
@@ -64,17 +69,32 @@ def bench_self_eval_command(
     temperature: Annotated[float | None, typer.Option(help="unset: the model's own, else 0.8")] = None,
     top_p: Annotated[float | None, typer.Option(help="unset: the model's own, else 0.95")] = None,
     max_tokens: Annotated[int, typer.Option(min=1)] = 1024,
+    concurrency: Annotated[int, typer.Option(min=1, help="questions whose traces are sampled together")] = 4,
     seed: Seed = 0,
 ) -> None:
-    """Measure how well a model tells its right traces from its wrong ones, what that gains at n, and its cost."""
+    """Measure how well a model tells its right traces from its wrong ones, what that gains at n, and its cost.
+
+    A server's key is taken from REASONPRUNE_UPSTREAM_KEY.
+    """
+    from reasonprune.bench.drawn import Draws
     from reasonprune.bench.provenance import provenance, write
-    from reasonprune.bench.sampling import sampling_of
-    from reasonprune.bench.self_eval import SelfEvalBenchConfig, bench_self_eval, kind_of
+    from reasonprune.bench.sampling import FALLBACK, sampling_of
+    from reasonprune.bench.self_eval import SelfEvalBenchConfig, Server, bench_self_eval, kind_of
+    from reasonprune.errors import RequestError
     from reasonprune.terminal import progress_bar
 
     name = kind_of(kind)
-    sampling = sampling_of(model, temperature, top_p)
-    config = SelfEvalBenchConfig(model, name, n, *sampling, max_tokens, self_eval_model, seed)
+    if upstream is not None and model is None:
+        subject: str | Server = Server(upstream, upstream_model, os.environ.get("REASONPRUNE_UPSTREAM_KEY"))
+        found = (FALLBACK["temperature"] if temperature is None else temperature, top_p or FALLBACK["top_p"])
+    elif model is not None and upstream is None:
+        if upstream_model is not None:
+            raise RequestError("--upstream-model is for --upstream; --model is named.", "--upstream-model")
+        subject, found = model, sampling_of(model, temperature, top_p)
+    else:
+        raise RequestError("Name the model to measure: either --model or --upstream.", "--model")
+    draws = Draws(n, *found, max_tokens, seed)
+    config = SelfEvalBenchConfig(subject, name, draws, self_eval_model, concurrency)
     with progress_bar() as progress:
         task = progress.add_task(kind, total=None)
         result = bench_self_eval(

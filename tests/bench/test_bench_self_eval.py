@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from reasonprune.bench.self_eval import RULES, Cost, Drawn, SelfEvalBenchConfig, _report, kind_of
+from reasonprune.bench.drawn import Cost, Drawn, Draws
+from reasonprune.bench.self_eval import RULES, SelfEvalBenchConfig, Server, _report, kind_of
 from reasonprune.errors import RequestError
 from reasonprune.selfeval import SelfScore
 
@@ -16,7 +17,8 @@ def drawn(answer: str | None, score: float, half: float = 0.5) -> Drawn:
 
 
 def config(**more: object) -> SelfEvalBenchConfig:
-    return SelfEvalBenchConfig("tiny", more.pop("kind", "verbal"), 3, 0.7, 1.0, 100, **more)  # type: ignore[arg-type]
+    model, kind = more.pop("model", "tiny"), more.pop("kind", "verbal")
+    return SelfEvalBenchConfig(model, kind, Draws(3, 0.7, 1.0, 100), **more)  # type: ignore[arg-type]
 
 
 def ruled(*traces: Drawn) -> dict[str, bool]:
@@ -63,3 +65,5 @@ def test_wrong_options_are_named() -> None:
         kind_of("oracle")
     with pytest.raises(RequestError, match="the kind is verbal"):
         config(folder=Path("x")).check()
+    with pytest.raises(RequestError, match="--upstream does not give; use verbal"):
+        config(model=Server("http://127.0.0.1:1"), kind="head").check()

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -81,6 +82,8 @@ def test_a_pool_of_other_settings_is_not_mixed_in(tmp_path: Path) -> None:
         _recorded(out, CONFIG)
     out.write_text(json.dumps(row | {"model": "tiny"}) + "\n")
     assert _recorded(out, CONFIG) == {"q"}
+    with pytest.raises(PoolError, match="recorded with model tiny"):
+        _recorded(out, replace(CONFIG, logprobs=False))
     out.write_text("not json\n")
     with pytest.raises(PoolError, match="choose another --out"):
         _recorded(out, CONFIG)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from reasonprune.bench.cot import CotConfig, measure_chains
 from reasonprune.bench.dataset import read_dataset
 from reasonprune.bench.record import RecordConfig, record_with, recorded_rows
 from reasonprune.cot.compressor import METHODS
+from reasonprune.errors import PoolError
 from reasonprune.models import resolve
 
 
@@ -35,3 +39,13 @@ async def test_chains_are_recorded_shortened_and_answered(engine: Any, tmp_path:
     assert asap["answer_still_stated"] == last["answer_still_stated"] == 1
     assert result["methods"]["random"]["0.5"]["kept"] <= 0.5
     assert result["withheld"]["methods"]["none"]["0.5"]["answer_still_stated"] == 0
+
+
+async def test_a_pool_without_log_probabilities_says_so_where_they_are_needed(engine: Any, tmp_path: Path) -> None:
+    questions = read_dataset(Path(resolve("tiny").path) / "test.jsonl", 1)
+    pool = tmp_path / "pool.jsonl"
+    await record_with(engine, questions, RecordConfig("tiny", 2, 0.7, 1.0, 40, 0, 0, 1, logprobs=False), pool, quiet)
+    (row,) = map(json.loads, pool.read_text().splitlines())
+    assert all(trace["token_ids"] and "logprobs" not in trace for trace in row["traces"])
+    with pytest.raises(PoolError, match="lacks text, token_ids, logprobs"):
+        recorded_rows(pool, None)
