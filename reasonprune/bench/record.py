@@ -24,8 +24,8 @@ PROBE_TOKENS = 16
 class RecordConfig:
     """`probe_every`: force an answer every so many tokens, 0 never. `concurrency`: questions under way at once.
 
-    `logprobs`: of every token, and its confidence, which deepconf, `bench cot` and `train self-eval` read. With a large vocabulary on a
-    CPU they take a large part of the time.
+    `logprobs`: of every token, and its confidence, which deepconf, `bench cot` and `train self-eval` read. With a large
+    vocabulary on a CPU they take a large part of the time.
     """
 
     model: str
