@@ -23,7 +23,7 @@ from reasonprune.bench.pool import replay
 from reasonprune.bench.provenance import provenance, write
 from reasonprune.engine.pool import RecordedQuestion, read_pool
 from reasonprune.models import resolve
-from reasonprune.options import BestOfNOptions, ConsensusOptions, PolicyOptions, SelfConsistencyOptions
+from reasonprune.policy_options import BestOfNOptions, ConsensusOptions, PolicyOptions, SelfConsistencyOptions
 from reasonprune.selfeval.head import ValueHead, scores_of
 from reasonprune.selfeval.trained import describe
 from reasonprune.train.samples import SampledQuestion, read_samples

@@ -16,7 +16,7 @@ from rich.progress import track
 from reasonprune.bench.pool import means, orders, replay
 from reasonprune.bench.provenance import provenance, write
 from reasonprune.engine.pool import RecordedQuestion, read_pool
-from reasonprune.options import POLICY_OPTIONS, PolicyOptions
+from reasonprune.policy_options import POLICY_OPTIONS, PolicyOptions
 
 SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32, 48, 64)
 WAVES = (3, 4, 5, 6, 7, 8, 10, 12)

@@ -17,7 +17,7 @@ from reasonprune.bench.pool import means, orders, replay
 from reasonprune.bench.provenance import provenance, write
 from reasonprune.engine.pool import RecordedQuestion
 from reasonprune.judges.head import SHIPPED, describe
-from reasonprune.options import DeepPruneOptions, PolicyOptions, SelfConsistencyOptions
+from reasonprune.policy_options import DeepPruneOptions, PolicyOptions, SelfConsistencyOptions
 from reasonprune.train.pairs import read_questions
 
 THRESHOLDS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9)

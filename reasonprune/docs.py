@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from reasonprune.options import POLICY_OPTIONS, TECHNIQUES, Options, PolicyOptions, ServerOptions, Settings
+from reasonprune.options import TECHNIQUES, Options, ServerOptions, Settings
+from reasonprune.policy_options import POLICY_OPTIONS, PolicyOptions
 
 
 def _rows(model: type[BaseModel], prefix: str, skip: type[BaseModel] | None = None, note: str = "") -> Iterator[str]:

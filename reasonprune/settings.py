@@ -16,17 +16,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from reasonprune.errors import RequestError, UnknownModelError
-from reasonprune.options import (
-    DEFAULT_POLICY,
-    EFFORTS,
-    POLICY_OPTIONS,
-    TECHNIQUES,
-    Options,
-    PolicyOptions,
-    ServerOptions,
-    Settings,
-    StoreOptions,
-)
+from reasonprune.options import EFFORTS, TECHNIQUES, Options, ServerOptions, Settings, StoreOptions
+from reasonprune.policy_options import DEFAULT_POLICY, POLICY_OPTIONS, PolicyOptions
 
 ENV_PREFIX = "REASONPRUNE__"
 FLAG_PREFIX = "--reasonprune."

@@ -3,16 +3,15 @@ from pydantic import ValidationError
 
 from reasonprune.docs import settings_table
 from reasonprune.errors import RequestError
-from reasonprune.options import (
+from reasonprune.options import EFFORTS, Options
+from reasonprune.policy_options import (
     DEFAULT_POLICY,
-    EFFORTS,
     POLICY_OPTIONS,
     AdaptiveConsistencyOptions,
     ConsensusOptions,
     DeepConfOptions,
     DeepPruneOptions,
     EscOptions,
-    Options,
     SelfConsistencyOptions,
 )
 from reasonprune.settings import validate

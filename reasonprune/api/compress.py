@@ -16,7 +16,7 @@ from reasonprune.cot.compressor import Chain, Method
 from reasonprune.cot.files import CompressConfig, compress_found
 from reasonprune.cot.history import History
 from reasonprune.errors import ReasonpruneError, RequestError
-from reasonprune.options import Section
+from reasonprune.section import Section
 from reasonprune.settings import validate
 
 ROUTE = "/v1/compress"

@@ -12,9 +12,9 @@ from typing import Any
 
 from reasonprune.answers import AnswerClasses, MathChecker
 from reasonprune.bench.dataset import Question, read_dataset
-from reasonprune.options import PolicyOptions, SelfConsistencyOptions
 from reasonprune.parallel.driver import Driver
 from reasonprune.parallel.policies import build
+from reasonprune.policy_options import PolicyOptions, SelfConsistencyOptions
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,15 @@ from reasonprune.engine.replay import RecordedForce, ReplayRace
 from reasonprune.errors import PoolError
 from reasonprune.judges.build import build_judge
 from reasonprune.judges.probe import ProbeJudge
-from reasonprune.options import (
+from reasonprune.parallel.driver import Driver
+from reasonprune.parallel.policies import build
+from reasonprune.policy_options import (
     BestOfNOptions,
     DeepPruneOptions,
     ParallelProbeOptions,
     PolicyOptions,
     SelfConsistencyOptions,
 )
-from reasonprune.parallel.driver import Driver
-from reasonprune.parallel.policies import build
 
 
 @dataclass(frozen=True)

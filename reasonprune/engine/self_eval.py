@@ -16,7 +16,7 @@ from vllm.sampling_params import RequestOutputKind
 from reasonprune.engine.value_head import ARGUMENT
 from reasonprune.errors import ModelError, UnsupportedError
 from reasonprune.judges.snapshot import Snapshot
-from reasonprune.options import BestOfNOptions, PolicyOptions
+from reasonprune.policy_options import BestOfNOptions, PolicyOptions
 from reasonprune.selfeval.score import Evaluation, SelfEvaluator, SelfScore
 from reasonprune.selfeval.trained import find
 from reasonprune.selfeval.turn import EvaluationTurn

@@ -32,9 +32,9 @@ from reasonprune.judges.build import build_judge
 from reasonprune.judges.llm import LlmJudge
 from reasonprune.judges.probe import ProbeJudge
 from reasonprune.metrics import METRICS
-from reasonprune.options import BestOfNOptions, DeepPruneOptions, ParallelProbeOptions, PolicyOptions
 from reasonprune.parallel.driver import Driver, Outcome
 from reasonprune.parallel.policies import build
+from reasonprune.policy_options import BestOfNOptions, DeepPruneOptions, ParallelProbeOptions, PolicyOptions
 from reasonprune.speculative.wish import GREEDY_BELOW, KEY, Wish
 
 logger = logging.getLogger(__name__)

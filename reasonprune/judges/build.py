@@ -7,7 +7,7 @@ from pathlib import Path
 from reasonprune.errors import PoolError
 from reasonprune.judges.judge import PairJudge
 from reasonprune.judges.truncated import TruncatedJudge
-from reasonprune.options import DeepPruneOptions
+from reasonprune.policy_options import DeepPruneOptions
 
 
 def build_judge(options: DeepPruneOptions, probe: PairJudge, llm: PairJudge | None = None) -> PairJudge:

@@ -7,7 +7,7 @@ import pytest
 from reasonprune.bench.pool import bench_pool, means, orders, replay
 from reasonprune.engine.pool import RecordedQuestion, RecordedTrace
 from reasonprune.errors import PoolError
-from reasonprune.options import (
+from reasonprune.policy_options import (
     AdaptiveConsistencyOptions,
     ConsensusOptions,
     DeepConfOptions,

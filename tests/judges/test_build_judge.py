@@ -9,7 +9,7 @@ from reasonprune.judges.build import build_judge
 from reasonprune.judges.judge import Judgement, Pair
 from reasonprune.judges.snapshot import Snapshot
 from reasonprune.judges.truncated import TruncatedJudge
-from reasonprune.options import DeepPruneOptions
+from reasonprune.policy_options import DeepPruneOptions
 
 
 @dataclass

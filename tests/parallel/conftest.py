@@ -11,10 +11,10 @@ from reasonprune.engine.replay import RecordedForce, ReplayRace
 from reasonprune.judges import PairJudge, Snapshot
 from reasonprune.judges.build import build_judge
 from reasonprune.judges.probe import Forced, ProbeJudge
-from reasonprune.options import DeepPruneOptions, PolicyOptions
 from reasonprune.parallel.driver import Driver, Outcome
 from reasonprune.parallel.policies import build
 from reasonprune.parallel.protocol import Action, Decide, Event, Failed, Finished, Policy, Signals
+from reasonprune.policy_options import DeepPruneOptions, PolicyOptions
 
 Note = tuple[str, Any]
 

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from reasonprune.accounting import Account
 from reasonprune.engine.pool import RecordedTrace
-from reasonprune.options import (
+from reasonprune.parallel.policies import POLICIES, build
+from reasonprune.parallel.protocol import Evaluated, Failed, Finished, Judged, Spawn
+from reasonprune.policy_options import (
     POLICY_OPTIONS,
     AdaptiveConsistencyOptions,
     BestOfNOptions,
@@ -21,8 +23,6 @@ from reasonprune.options import (
     PolicyOptions,
     SelfConsistencyOptions,
 )
-from reasonprune.parallel.policies import POLICIES, build
-from reasonprune.parallel.protocol import Evaluated, Failed, Finished, Judged, Spawn
 from reasonprune.selfeval import SelfScore
 
 MOST = 8

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from reasonprune.options import PolicyOptions
 from reasonprune.parallel.policies.adaptive_consistency import AdaptiveConsistency
 from reasonprune.parallel.policies.best_of_n import BestOfN
 from reasonprune.parallel.policies.consensus import Consensus
@@ -15,6 +14,7 @@ from reasonprune.parallel.policies.esc import Esc
 from reasonprune.parallel.policies.parallel_probe import ParallelProbe
 from reasonprune.parallel.policies.self_consistency import SelfConsistency
 from reasonprune.parallel.protocol import Policy
+from reasonprune.policy_options import PolicyOptions
 
 POLICIES: dict[str, Callable[[Any], Policy]] = {
     "self_consistency": SelfConsistency,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from math import ceil, gcd
 
-from reasonprune.options import BestOfNOptions
 from reasonprune.parallel.protocol import (
     Action,
     Decide,
@@ -23,6 +22,7 @@ from reasonprune.parallel.protocol import (
     Spawn,
 )
 from reasonprune.parallel.votes import Ballot
+from reasonprune.policy_options import BestOfNOptions
 from reasonprune.selfeval.score import SelfScore
 
 LEAST_WEIGHT = 1e-9  # a vote of nothing would be no vote, not even where all are

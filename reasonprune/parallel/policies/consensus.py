@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from math import ceil
 
-from reasonprune.options import ConsensusOptions
 from reasonprune.parallel.protocol import Action, Decide, Event, Failed, Finished, Signals, Spawn
 from reasonprune.parallel.votes import Ballot
+from reasonprune.policy_options import ConsensusOptions
 
 
 class Consensus:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from reasonprune.options import DeepConfOptions
 from reasonprune.parallel.protocol import Action, Decide, Event, Finished, Grew, Probed, Prune, Signals, Spawn
 from reasonprune.parallel.votes import Ballot
+from reasonprune.policy_options import DeepConfOptions
 
 KEPT_PERCENT = {"low": 10, "high": 90}
 

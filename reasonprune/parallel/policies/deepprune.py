@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from math import ceil
 from random import Random
 
-from reasonprune.options import DeepPruneOptions
 from reasonprune.parallel.policies.prefix_clustering import PrefixClustering
 from reasonprune.parallel.protocol import (
     Action,
@@ -28,6 +27,7 @@ from reasonprune.parallel.protocol import (
     Spawn,
 )
 from reasonprune.parallel.votes import Ballot
+from reasonprune.policy_options import DeepPruneOptions
 
 
 def deepprune(options: DeepPruneOptions) -> Policy:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from reasonprune.options import EscOptions
 from reasonprune.parallel.protocol import Action, Decide, Event, Failed, Finished, Signals, Spawn
 from reasonprune.parallel.votes import Ballot
+from reasonprune.policy_options import EscOptions
 
 
 class Esc:

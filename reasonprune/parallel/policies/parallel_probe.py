@@ -6,7 +6,6 @@ the same `stable` times; a trace that disagreed with the majority `patience` tim
 
 from __future__ import annotations
 
-from reasonprune.options import ParallelProbeOptions
 from reasonprune.parallel.protocol import (
     Action,
     Decide,
@@ -21,6 +20,7 @@ from reasonprune.parallel.protocol import (
     Spawn,
 )
 from reasonprune.parallel.votes import Ballot
+from reasonprune.policy_options import ParallelProbeOptions
 
 
 class ParallelProbe:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from random import Random
 
-from reasonprune.options import DeepPruneOptions
 from reasonprune.parallel.clusters import Clusters
 from reasonprune.parallel.protocol import (
     Action,
@@ -25,6 +24,7 @@ from reasonprune.parallel.protocol import (
     Spawn,
 )
 from reasonprune.parallel.votes import Ballot
+from reasonprune.policy_options import DeepPruneOptions
 
 
 class PrefixClustering:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from reasonprune.options import SelfConsistencyOptions
 from reasonprune.parallel.protocol import Action, Decide, Event, Finished, Signals, Spawn
 from reasonprune.parallel.votes import Ballot
+from reasonprune.policy_options import SelfConsistencyOptions
 
 
 class SelfConsistency:

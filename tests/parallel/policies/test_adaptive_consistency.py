@@ -1,7 +1,7 @@
 import pytest
 
 from reasonprune.engine.pool import RecordedTrace
-from reasonprune.options import AdaptiveConsistencyOptions
+from reasonprune.policy_options import AdaptiveConsistencyOptions
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import pytest
 from pydantic import ValidationError
 
 from reasonprune.engine.pool import RecordedTrace
-from reasonprune.options import BestOfNOptions, doubling
 from reasonprune.parallel.policies.best_of_n import BestOfN
 from reasonprune.parallel.protocol import Decide, Evaluate, Evaluated, Failed, Finished, Grew, Spawn
+from reasonprune.policy_options import BestOfNOptions, doubling
 from reasonprune.selfeval import SelfScore
 
 

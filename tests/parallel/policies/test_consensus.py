@@ -4,8 +4,8 @@ from dataclasses import replace
 import pytest
 
 from reasonprune.engine.pool import RecordedTrace
-from reasonprune.options import ConsensusOptions
 from reasonprune.parallel.votes import beats_runner_up
+from reasonprune.policy_options import ConsensusOptions
 
 
 def pool(answers: str) -> list[RecordedTrace]:

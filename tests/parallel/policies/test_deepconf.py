@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasonprune.engine.pool import RecordedTrace
-from reasonprune.options import DeepConfOptions
 from reasonprune.parallel.policies.deepconf import DeepConf, SlidingMinimum, percentile
+from reasonprune.policy_options import DeepConfOptions
 
 levels = st.lists(st.floats(0, 30), min_size=1, max_size=60)
 

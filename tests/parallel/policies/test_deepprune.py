@@ -5,10 +5,10 @@ import pytest
 
 from reasonprune.engine.pool import RecordedTrace
 from reasonprune.judges.judge import Judgement, Pair
-from reasonprune.options import DeepPruneOptions
 from reasonprune.parallel.policies.deepprune import DeepPrune
 from reasonprune.parallel.protocol import Action, Decide, Failed, Finished, Grew, Judge, Judged, Spawn
 from reasonprune.parallel.votes import beats_runner_up
+from reasonprune.policy_options import DeepPruneOptions
 
 RUNNING = 1000  # tokens of a trace that is to be seen running only
 

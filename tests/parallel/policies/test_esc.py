@@ -1,7 +1,7 @@
 import pytest
 
 from reasonprune.engine.pool import RecordedTrace
-from reasonprune.options import EscOptions
+from reasonprune.policy_options import EscOptions
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import pytest
 
 from reasonprune.engine.pool import RecordedTrace
-from reasonprune.options import ParallelProbeOptions
+from reasonprune.policy_options import ParallelProbeOptions
 
 
 def trace(probes: str, answer: str | None = None, tokens: int | None = None) -> RecordedTrace:

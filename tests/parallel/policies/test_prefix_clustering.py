@@ -6,10 +6,10 @@ import pytest
 
 from reasonprune.engine.pool import RecordedTrace
 from reasonprune.judges.judge import Judgement, Pair
-from reasonprune.options import DeepPruneOptions
 from reasonprune.parallel.policies.deepprune import deepprune
 from reasonprune.parallel.policies.prefix_clustering import PrefixClustering
 from reasonprune.parallel.protocol import Decide, Failed, Finished, Grew, Judge, Judged, Prune, Spawn
+from reasonprune.policy_options import DeepPruneOptions
 
 PREFIX = 10
 REDUNDANT = "judged to end like a trace that goes on"

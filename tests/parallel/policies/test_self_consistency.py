@@ -1,7 +1,7 @@
 import pytest
 
 from reasonprune.engine.pool import RecordedTrace
-from reasonprune.options import SelfConsistencyOptions
+from reasonprune.policy_options import SelfConsistencyOptions
 
 
 @pytest.mark.parametrize(
