@@ -3,7 +3,7 @@
 Usage: `python benchmarks/cot_code.py --data HumanEval.jsonl --chains CHAINS --json RESULT`
 
 The demo model first says how it would solve the task, without code; then it writes the function after its full
-reasoning, and after reasoning cut by every method. Code is run against the task's tests in a guarded process.
+reasoning, after reasoning cut by every method, and after none. Code runs against the tests in a guarded process.
 Chains and verdicts are kept in CHAINS as they come, so a run that was stopped goes on where it was.
 """
 
@@ -98,10 +98,14 @@ async def measure(tasks: list[dict[str, Any]], budgets: list[float], chains: Pat
                 return None
             scores = await backend.score(messages, "", chain.text)
             found = {(m, b): compress(chain, scores, b, m, seed=len(name)) for m in METHODS for b in budgets}
-            texts = list(dict.fromkeys([chain.text, *(result.text for result in found.values())]))
+            texts = list(dict.fromkeys([chain.text, "", *(result.text for result in found.values())]))
             passed = await asyncio.gather(*(code(task, text, f"{name}-{i}") for i, text in enumerate(texts)))
             verdict = dict(zip(texts, passed, strict=True))
-            return {"full": verdict[chain.text], "cells": {key: (r, verdict[r.text]) for key, r in found.items()}}
+            return {
+                "full": verdict[chain.text],
+                "without": verdict[""],
+                "cells": {key: (r, verdict[r.text]) for key, r in found.items()},
+            }
 
         rows = [row for row in await asyncio.gather(*(one(task) for task in tasks)) if row is not None]
     methods: dict[str, dict[str, Any]] = {}
@@ -114,8 +118,14 @@ async def measure(tasks: list[dict[str, Any]], budgets: list[float], chains: Pat
                 "accuracy": round(sum(ok for _, _, ok in cells) / len(cells), 4),
                 "agreement": round(sum(full == ok for full, _, ok in cells) / len(cells), 4),
             }
-    full = round(sum(row["full"] for row in rows) / len(rows), 4)
-    return {"model": "demo", "tasks": len(rows), "accuracy_with_full_reasoning": full, "methods": methods}
+    full, without = (round(sum(row[side] for row in rows) / len(rows), 4) for side in ("full", "without"))
+    return {
+        "model": "demo",
+        "tasks": len(rows),
+        "accuracy_with_full_reasoning": full,
+        "accuracy_without_reasoning": without,
+        "methods": methods,
+    }
 
 
 def main() -> None:

@@ -292,6 +292,7 @@ def cot_code() -> list[str]:
     lines = [row(*heads), row(*["---"] * len(heads))]
     for result in load("cot-humaneval*.json"):
         lines.append(row("full reasoning", "", "100%", f"{result['accuracy_with_full_reasoning']:.1%}", "100%"))
+        lines.append(row("none", "", "0%", f"{result['accuracy_without_reasoning']:.1%}", ""))
         for method, cells in result["methods"].items():
             for budget, cell in cells.items():
                 shares = (f"{cell[key]:.1%}" for key in ("kept", "accuracy", "agreement"))

@@ -228,14 +228,18 @@ def train_judge_command(
     inputs: Annotated[str, typer.Option(help="heads to try, the simplest first")] = "text,cosine,embeddings",
     pairs: Annotated[int, typer.Option(min=1, help="most pairs a question")] = 120,
     epochs: Annotated[int, typer.Option(min=1, help="at most; ends earlier when validation does not improve")] = 30,
+    llm: Annotated[str | None, typer.Option(help="also measure this model as a judge without training")] = None,
+    llm_pairs: Annotated[int, typer.Option(min=1, help="most pairs a question that it is asked about")] = 8,
     seed: Seed = 0,
 ) -> None:
     """Train the head of the judge `encoder`; prints its figures on questions that training did not see."""
-    from reasonprune.train.judge import TrainConfig, inputs_of, train
+    from reasonprune.train.judge import TrainConfig, add_llm, inputs_of, train
 
     config = TrainConfig(encoder, shares(prefix), inputs_of(inputs), pairs, epochs, seed=seed)
     with stage_bars() as show:
         head = train(pools, out, config, progress=show)
+        if llm is not None:
+            add_llm(head, pools, out, llm, llm_pairs, show)
     for pool, cuts in head.training["test"].items():
         _judge_summary(cuts, pool)
 

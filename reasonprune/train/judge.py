@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
+from reasonprune.bench.judge import JudgeConfig, bench_judge
 from reasonprune.bench.judging import auroc_within, difficulty_oracle, figures
 from reasonprune.bench.provenance import portable, provenance, sha256
 from reasonprune.errors import PoolError, RequestError
@@ -110,6 +111,26 @@ def train(
     }
     head.save(out)
     return head
+
+
+def add_llm(
+    head: Head, files: Sequence[Path], out: Path, model: str, pairs: int, progress: Progress = lambda stage, share: None
+) -> None:
+    """Adds to the figures of a head that was saved in `out` those of `model` as a judge without training.
+
+    It is asked about `pairs` pairs a question, of the questions that the head has not seen.
+    """
+
+    def told(file: Path) -> Callable[[int, int], None]:
+        return lambda done, total: progress(f"llm, {file.name}", done / total)
+
+    for file in files:
+        config = JudgeConfig("llm", tuple(head.training["config"]["shares"]), pairs, model=model, unseen_by=out)
+        asked = bench_judge(file, config, told(file))
+        for share, found in asked["prefix"].items():
+            head.training["test"][file.name][share]["llm"] = found
+    head.training["llm"] = {"model": portable(model), "pairs_per_question": pairs}
+    head.save(out)
 
 
 def _split(questions: Sequence[Question], seed: int, files: Sequence[Path]) -> dict[Split, list[Question]]:
