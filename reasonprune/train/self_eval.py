@@ -81,10 +81,10 @@ def train_self_eval(
     return out, training
 
 
-def _load(path: str) -> tuple[Any, Any]:
+def _load(path: str, dtype: str) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = AutoModelForCausalLM.from_pretrained(path, dtype="float32")
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
     model.eval()
     for parameter in model.parameters():
         parameter.requires_grad_(False)
@@ -100,7 +100,7 @@ def _head(
     config: SelfEvalConfig,
     progress: Progress,
 ) -> dict[str, Any]:
-    model, _ = _load(path)
+    model, _ = _load(path, "auto")  # the states as the engine has them
     data = {
         part: hidden_states(
             model, members, config.head.places - len(SHARES), config.seed, partial(progress, f"states, {part}")
@@ -130,7 +130,7 @@ def _adapter(
     config: SelfEvalConfig,
     progress: Progress,
 ) -> dict[str, Any]:
-    model, tokenizer = _load(path)
+    model, tokenizer = _load(path, "float32")
     wrapped, how = train_adapter(model, tokenizer, parts["train"], config.adapter, partial(progress, "adapter"))
     report = _asked(model, tokenizer, parts["test"][:MOST_ASKED], partial(progress, "test"))
     wrapped.peft_config["default"].base_model_name_or_path = portable(name)

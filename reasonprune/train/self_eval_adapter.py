@@ -71,7 +71,8 @@ def train_adapter(
         optimizer.zero_grad(set_to_none=True)
         total = 0.0
         for part in torch.arange(len(prompts)).split(config.at_once):
-            logs = replies(model, [prompts[int(i)] for i in part], turn)
+            # Of the two replies alone, as they are read; else all that is learned is to reply with either of them.
+            logs = replies(model, [prompts[int(i)] for i in part], turn).log_softmax(1)
             loss = -(target[part] * logs[:, 1] + (1 - target[part]) * logs[:, 0]).sum() / len(prompts)
             loss.backward()
             total += loss.item()
