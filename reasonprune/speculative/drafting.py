@@ -169,13 +169,14 @@ class Drafter:
 
     def _learn(self, tree: TokenTree, new: Sequence[int]) -> None:
         """From all branches off the path that the text took, verified or not."""
-        node: int | None = ROOT
+        node = ROOT
         for token in new:
             for child in tree.children(node):
                 self.calibration.learn(draft_of(tree, child), tree.tokens[child] == token)
-            node = tree.child(node, token)
-            if node is None:
+            following = tree.child(node, token)
+            if following is None:
                 return
+            node = following
 
     def _candidate(self, row: Row, state: _State, most: int) -> list[DraftToken]:
         """RASD's best chain before the batch is weighed."""

@@ -44,7 +44,7 @@ def candidates(matches: Sequence[Matches], estimate: Estimate, also: int | None 
             continue
         counts = Counter(following)  # in the order of the latest
         chosen = counts if len(counts) == 1 else dict(counts.most_common(BRANCHES))
-        if also in counts and also not in chosen:
+        if also is not None and also in counts and also not in chosen:
             chosen[also] = counts[also]
         for token, count in chosen.items():
             share = count / len(following)
