@@ -30,7 +30,7 @@ Tokens = NDArray[np.int32]
 Ngram = Callable[[Tokens, int], list[int]]
 
 STORED = 16  # occurrences that are taken from the datastore
-LEAST_REACH = 0.04  # of a draft that is followed further, whatever verification costs
+LEAST_REACH = 0.12  # of a draft that is looked up further, whatever verification costs; less costs more than it gives
 NODES = 64  # of the fused tree
 TIME_SHARE = 0.1  # of the last forward step, that drafting may take
 LEAST_TIME_S = 0.002
