@@ -423,6 +423,22 @@ def speculative() -> list[str]:
     return lines
 
 
+def draft_replay() -> list[str]:
+    """One line a model, task and method; the speeds are modelled."""
+    heads = ("model", "task", "method", "of base", "acceptance length", "drafted a step", "accepted", "drafting, p50")
+    lines = [row(*heads), row(*["---"] * len(heads))]
+    for result in load("draft-replay-*.json"):
+        for task, methods in {"**all**": result["methods"], **result["tasks"]}.items():
+            for name, found in methods.items():
+                if name == "base" or (task == "all" and len(result["tasks"]) == 1):
+                    continue
+                numbers = (f"{found['of_base']:.2f}", f"{found['acceptance_length']:.2f}")
+                drafts = (f"{found['drafted_per_step']:.2f}", f"{found['accepted_share']:.0%}")
+                took = f"{found['drafting_p50_ms']:.2f} ms"
+                lines.append(row(result["provenance"]["model"], task, name, *numbers, *drafts, took))
+    return lines
+
+
 def datastore() -> list[str]:
     heads = (
         "tokens",
@@ -507,6 +523,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "graph_ablation": graph_ablation,
     "graph_scale": graph_scale,
     "speculative": speculative,
+    "draft_replay": draft_replay,
     "datastore": datastore,
     "trees": trees,
     "value_head": value_head,

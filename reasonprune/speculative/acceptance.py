@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,9 +12,14 @@ from typing import Any
 from reasonprune.speculative.tree import Source, TokenTree
 
 MATCHED = (1, 2, 3, 4, 5, 7, 10, 16)  # lower ends of the classes of match lengths
-SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)
-PRIOR_WEIGHT = 4.0  # verified drafts that the prior counts for
-MEMORY = 400.0  # verified drafts of a class after which older ones count half
+UNANIMOUS = (1, 2, 4)  # lower ends of the classes of occurrences that all go on in one way
+# Chances of what followed the one occurrence of a context, by the class of its length: of 5,000 greedily decoded
+# positions of the demo model on half of the prompts of `benchmarks/draft_replay.py`.
+OWN_TEXT = (0.3, 0.6, 0.67, 0.77, 0.8, 0.82, 0.9, 0.97)
+OTHER_TEXT = (0.14, 0.3, 0.48, 0.55, 0.6, 0.65, 0.84, 0.97)
+DISPUTED = 0.55  # of the share, where occurrences disagree
+PRIOR_WEIGHT = 16.0  # drafts whose fate is known that the prior counts for
+MEMORY = 400.0  # such drafts of a class after which older ones count half
 
 
 @dataclass(frozen=True)
@@ -24,38 +30,48 @@ class DraftToken:
     source: Source
     matched: int
     share: float
+    seen: int
     chance: float
 
 
 def chain_of(tree: TokenTree, nodes: Sequence[int]) -> list[DraftToken]:
-    return [
-        DraftToken(tree.tokens[node], tree.sources[node], tree.matched[node], tree.shares[node], tree.chances[node])
-        for node in nodes
-    ]
+    return [draft_of(tree, node) for node in nodes]
 
 
-def prior(source: Source, matched: int, share: float) -> float:
+def draft_of(tree: TokenTree, node: int) -> DraftToken:
+    return DraftToken(
+        tree.tokens[node],
+        tree.sources[node],
+        tree.matched[node],
+        tree.shares[node],
+        tree.seen[node],
+        tree.chances[node],
+    )
+
+
+def prior(source: Source, matched: int, share: float, seen: int) -> float:
     """Before anything was verified: a long context that always went on in one way will do so again."""
     if source is Source.DRAFT:
         return 0.6
     if source is Source.AGREED:
         return 0.85
-    return 0.95 * share * (1 - 0.6**matched)
+    alone = (OWN_TEXT if source is Source.REQUEST else OTHER_TEXT)[max(0, bisect_right(MATCHED, matched) - 1)]
+    return 1 - (1 - alone) / math.sqrt(max(1, seen)) if share == 1 else DISPUTED * alone * share
 
 
 class Calibration:
-    """The share of accepted drafts by source, length of the match and share of occurrences, shrunk to the prior."""
+    """The share of drafts that came true by source, length of the match and what followed it, shrunk to the prior."""
 
     def __init__(self) -> None:
         self._cells: dict[tuple[Source, int, int], list[float]] = {}
 
-    def estimate(self, source: Source, matched: int, share: float) -> float:
+    def estimate(self, source: Source, matched: int, share: float, seen: int) -> float:
         """The chance that such a draft token is accepted, once those before it were."""
-        accepted, seen = self._cells.get(_cell(source, matched, share), (0.0, 0.0))
-        return (accepted + PRIOR_WEIGHT * prior(source, matched, share)) / (seen + PRIOR_WEIGHT)
+        accepted, known = self._cells.get(_cell(source, matched, share, seen), (0.0, 0.0))
+        return (accepted + PRIOR_WEIGHT * prior(source, matched, share, seen)) / (known + PRIOR_WEIGHT)
 
     def learn(self, draft: DraftToken, accepted: bool) -> None:
-        cell = self._cells.setdefault(_cell(draft.source, draft.matched, draft.share), [0.0, 0.0])
+        cell = self._cells.setdefault(_cell(draft.source, draft.matched, draft.share, draft.seen), [0.0, 0.0])
         cell[0] += accepted
         cell[1] += 1
         if cell[1] > MEMORY:
@@ -63,8 +79,10 @@ class Calibration:
             cell[1] /= 2
 
 
-def _cell(source: Source, matched: int, share: float) -> tuple[Source, int, int]:
-    return source, bisect_right(MATCHED, matched), bisect_right(SHARES, share)
+def _cell(source: Source, matched: int, share: float, seen: int) -> tuple[Source, int, int]:
+    """Unanimous occurrences by their number, disputed ones by whether most of them go on so."""
+    agreement = bisect_right(UNANIMOUS, seen) if share == 1 else (-1 if share >= 0.5 else -2)
+    return source, bisect_right(MATCHED, matched), agreement
 
 
 @dataclass

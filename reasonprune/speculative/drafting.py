@@ -14,31 +14,23 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from reasonprune.speculative import fusion
 from reasonprune.speculative import recent as recents
-from reasonprune.speculative.acceptance import Acceptance, Calibration, DraftToken, chain_of
+from reasonprune.speculative.acceptance import Acceptance, Calibration, DraftToken, chain_of, draft_of
 from reasonprune.speculative.baselines import suffix_chain
 from reasonprune.speculative.controller import StepCost, allocate
 from reasonprune.speculative.datastore import Datastore
-from reasonprune.speculative.fusion import (
-    Continuation,
-    best_chain,
-    draft_tree,
-    fuse,
-    retrieval_tree,
-    reweigh,
-    within,
-)
-from reasonprune.speculative.matching import LONGEST, continuations
+from reasonprune.speculative.extension import grown
+from reasonprune.speculative.fusion import best_chain, draft_tree, fuse, reweigh, within
+from reasonprune.speculative.matching import LONGEST, Matches
 from reasonprune.speculative.recent import Growth, Recent
-from reasonprune.speculative.tree import Source
+from reasonprune.speculative.tree import ROOT, Source, TokenTree
 from reasonprune.speculative.wish import Method, Wish
 
 Tokens = NDArray[np.int32]
 Ngram = Callable[[Tokens, int], list[int]]
 
-OCCURRENCES = 8  # of each source
-UNSEEN = 1.0  # occurrences of something else, added to what was seen
+STORED = 16  # occurrences that are taken from the datastore
+LEAST_REACH = 0.12  # of a draft that is looked up further, whatever verification costs; less costs more than it gives
 NODES = 64  # of the fused tree
 TIME_SHARE = 0.1  # of the last forward step, that drafting may take
 LEAST_TIME_S = 0.002
@@ -67,16 +59,11 @@ class _State:
 
     length: int = 0
     tail: tuple[int, ...] = ()
+    tree: TokenTree = field(default_factory=TokenTree)
     chain: list[DraftToken] = field(default_factory=list)
-    expected: float = 0.0
-    accepted: float = 0.0
+    recent: Matches | None = None
     acceptance: Acceptance = field(default_factory=Acceptance)
     method: Method = "rasd"
-
-    @property
-    def trust(self) -> float:
-        """How the request's drafts have fared against their estimates of late."""
-        return min(1.3, max(0.2, (self.accepted + 2) / (self.expected + 2)))
 
 
 class Drafter:
@@ -101,6 +88,7 @@ class Drafter:
         self._states: dict[Hashable, _State] = {}
         self._ended: dict[Hashable, Acceptance] = {}
         self._step_s = 0.0
+        self._lookup_s = 0.0  # a node
         self._idle = 0
         self._turn = 0
 
@@ -176,42 +164,62 @@ class Drafter:
             accepted += 1
         state.acceptance.observe(state.chain, accepted, len(new))
         self.totals.observe(state.chain, accepted, len(new))
-        state.expected *= 0.9
-        state.accepted *= 0.9
-        for position, draft in enumerate(state.chain[: accepted + 1]):
-            hit = draft.token == new[position]
-            self.calibration.learn(draft, hit)
-            state.expected += self.calibration.estimate(draft.source, draft.matched, draft.share)
-            state.accepted += hit
+        self._learn(state.tree, new)
         return state
+
+    def _learn(self, tree: TokenTree, new: Sequence[int]) -> None:
+        """From all branches off the path that the text took, verified or not."""
+        node = ROOT
+        for token in new:
+            for child in tree.children(node):
+                self.calibration.learn(draft_of(tree, child), tree.tokens[child] == token)
+            following = tree.child(node, token)
+            if following is None:
+                return
+            node = following
 
     def _candidate(self, row: Row, state: _State, most: int) -> list[DraftToken]:
         """RASD's best chain before the batch is weighed."""
-        trust = state.trust
-
-        def estimate(source: Source, matched: int, share: float) -> float:
-            return min(0.99, trust * self.calibration.estimate(source, matched, share))
-
-        retrieved = retrieval_tree(self._retrieved(row, most), estimate, UNSEEN)
-        if row.first is not None and row.wish.drafts:
-            retrieved = reweigh(retrieved, row.first)
+        estimate = self.calibration.estimate
         drafted = row.drafted[:most] if row.wish.drafts else ()
-        tree = within(fuse(draft_tree(drafted, estimate), retrieved), NODES)
+        began = time.perf_counter()
+        tree = grown(self._matches(row, state, most), estimate, NODES, most, self._least(), drafted)
+        took = (time.perf_counter() - began) / (1 + len(tree))
+        self._lookup_s += 0.05 * (min(took, LEAST_TIME_S) - self._lookup_s)
+        if drafted:
+            if row.first is not None:
+                tree = reweigh(tree, row.first)
+            tree = within(fuse(draft_tree(drafted, estimate), tree), NODES)
+        state.tree = tree
         return chain_of(tree, best_chain(tree, most))
 
-    def _retrieved(self, row: Row, length: int) -> list[Continuation]:
-        context = row.tokens
-        found = continuations(context, context, length, OCCURRENCES, Source.REQUEST)
+    def _least(self) -> float:
+        """Reach of a draft below which looking up and verifying a further one cannot raise the tokens per second."""
+        if self._idle >= REST_AFTER:
+            return LEAST_REACH  # a probe
+        alone = self.cost.seconds(1)
+        verifying = (self.cost.seconds(1 + self.longest) - alone) / self.longest
+        return max(LEAST_REACH, (verifying + 2 * self._lookup_s) / alone)
+
+    def _matches(self, row: Row, state: _State, length: int) -> list[Matches]:
+        """Of the row's end, in every source. The row is searched anew, since the engine may move it in its memory."""
+        context, recent, known = row.tokens, self._recent[row.wish.method].tokens, state.recent
+        new = context[state.length :].tolist()
+        if known is not None and known.text is recent and 0 < len(new) <= LONGEST:
+            for token in new:
+                known = known.after(token)
+            known = replace(known, tail=context[-LONGEST:].copy(), path=())
+        else:
+            known = Matches.of(recent, context.copy(), Source.RECENT)
+        state.recent = known
+        found = [Matches.of(context, context, Source.REQUEST), known]
+        if self.store is None:
+            return found
         tail = context[-LONGEST:]
-        sources = [found, self._recent[row.wish.method].continuations(tail, length, OCCURRENCES)]
-        if self.store is not None:
-            sources.append(self.store.continuations(tail.tolist(), length, OCCURRENCES))
-        longest = max((source[0].matched for source in sources if source), default=0)
-        return [
-            replace(continuation, weight=continuation.weight * fusion.DECAY ** (longest - source[0].matched))
-            for source in sources
-            for continuation in source
-        ]
+        stored = self.store.continuations(tail.tolist(), length, STORED)
+        excerpts = [[*tail[-c.matched :].tolist(), *c.tokens, recents.SEPARATOR] for c in stored]
+        text = np.array([token for excerpt in excerpts for token in excerpt], np.int32)
+        return [*found, Matches.of(text, context, Source.STORE)]
 
     def _by_rule(self, row: Row, most: int) -> list[DraftToken]:
         """Other rules, without our estimates and our controller, to compare with."""
@@ -221,7 +229,7 @@ class Drafter:
         if row.wish.method == "ngram" and self._ngram is not None:
             drafted = self._ngram(row.tokens, most)
         source = Source.REQUEST if row.wish.method == "ngram" else Source.DRAFT
-        return [DraftToken(token, source, 0, 1.0, 1.0) for token in drafted[:most]]
+        return [DraftToken(token, source, 0, 1.0, 1, 1.0) for token in drafted[:most]]
 
     def _limit(self, chains: list[list[DraftToken]], weighed: Sequence[int], rows: int, resting: bool) -> None:
         """Cuts the chains of `weighed` rows to what is worth verifying in this batch."""

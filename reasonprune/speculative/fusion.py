@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from reasonprune.speculative.tree import ROOT, Source, TokenTree
 
-Estimate = Callable[[Source, int, float], float]
-"""(source, matched context in tokens, share of the occurrences that go on so) -> chance of acceptance."""
+Estimate = Callable[[Source, int, float, int], float]
+"""(source, matched context in tokens, share of the occurrences that go on so, occurrences) -> chance of acceptance."""
 
 
 DECAY = 0.5  # weight of a match that is one token shorter
@@ -28,7 +28,7 @@ class Continuation:
     weight: float = 1.0
 
 
-def seen_share(source: Source, matched: int, ratio: float) -> float:
+def seen_share(source: Source, matched: int, ratio: float, seen: int) -> float:
     """The plainest estimate: as often as it was seen."""
     return ratio
 
@@ -57,7 +57,8 @@ def retrieval_tree(
     for node in tree.nodes():
         parent = tree.parents[node]
         tree.shares[node] = weights[node] / (passing[parent] + unseen)
-        tree.chances[node] = estimate(tree.sources[node], tree.matched[node], tree.shares[node])
+        tree.seen[node] = max(1, round(passing[parent]))
+        tree.chances[node] = estimate(tree.sources[node], tree.matched[node], tree.shares[node], tree.seen[node])
         tree.reaches[node] = tree.reaches[parent] * tree.chances[node]
     return tree
 
@@ -66,7 +67,7 @@ def draft_tree(tokens: Sequence[int], estimate: Estimate = seen_share) -> TokenT
     """A drafter's chain; drafters that give trees add their nodes to a `TokenTree` themselves."""
     tree, node = TokenTree(), ROOT
     for depth, token in enumerate(tokens, 1):
-        node = tree.add(node, token, estimate(Source.DRAFT, depth, 1.0), Source.DRAFT, depth)
+        node = tree.add(node, token, estimate(Source.DRAFT, depth, 1.0, 1), Source.DRAFT, depth)
     return tree
 
 
@@ -102,12 +103,13 @@ def fuse(draft: TokenTree, retrieved: TokenTree) -> TokenTree:
     own, places = len(fused), [ROOT]
     for node in retrieved.nodes():
         parent, token = places[retrieved.parents[node]], retrieved.tokens[node]
-        chance, matched, share = retrieved.chances[node], retrieved.matched[node], retrieved.shares[node]
-        place = fused.add(parent, token, chance, retrieved.sources[node], matched, share)
+        chance, matched = retrieved.chances[node], retrieved.matched[node]
+        share, seen = retrieved.shares[node], retrieved.seen[node]
+        place = fused.add(parent, token, chance, retrieved.sources[node], matched, share, seen)
         if place <= own:
             fused.chances[place] = 1 - (1 - fused.chances[place]) * (1 - chance)
             fused.sources[place] = Source.AGREED
-            fused.matched[place], fused.shares[place] = matched, share
+            fused.matched[place], fused.shares[place], fused.seen[place] = matched, share, seen
         places.append(place)
     for node in fused.nodes():
         fused.reaches[node] = fused.reaches[fused.parents[node]] * fused.chances[node]
@@ -149,6 +151,6 @@ def _rebuilt(tree: TokenTree, nodes: Sequence[int], chances: Sequence[float]) ->
     rebuilt, places = TokenTree(), {ROOT: ROOT}
     for node in nodes:
         parent = places[tree.parents[node]]
-        source, matched, share = tree.sources[node], tree.matched[node], tree.shares[node]
-        places[node] = rebuilt.add(parent, tree.tokens[node], chances[node], source, matched, share)
+        source, matched, share, seen = tree.sources[node], tree.matched[node], tree.shares[node], tree.seen[node]
+        places[node] = rebuilt.add(parent, tree.tokens[node], chances[node], source, matched, share, seen)
     return rebuilt

@@ -7,6 +7,7 @@ thousand tokens. Rows may move, prefills may be split and requests may end witho
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from reasonprune.speculative.fusion import Continuation
 from reasonprune.speculative.tree import Source
 
 Tokens = NDArray[np.integer]
+Places = NDArray[np.intp]
 
 LONGEST = 24  # tokens of context that are compared; longer matches say no more
 
@@ -73,3 +75,57 @@ def continuations(
         if len(found) >= most:
             break
     return found
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Places of a text where the end of a context occurs: all the longest ones, and shorter ones as they come along.
+
+    `text[end - length:end]` equals the last `length` tokens of the context, and `text[end]`, which is a token and no
+    separator, follows; `ends` ascend. Where the text is the context itself, it grows with it, so that a repetition
+    runs on into what it repeats. `tail` and `path`: the last tokens of the context, and those behind it since.
+    """
+
+    text: Tokens
+    tail: Tokens
+    path: tuple[int, ...]
+    ends: Places
+    lengths: Places
+    source: Source
+
+    @classmethod
+    def of(cls, text: Tokens, context: Tokens, source: Source) -> Matches:
+        tail = context[-LONGEST:]
+        ends, lengths = np.empty(0, np.intp), np.empty(0, np.intp)
+        for matched, found in occurrences(text, tail):
+            if matched == 1:
+                ends, lengths = found, np.ones_like(found)
+            else:
+                lengths[np.searchsorted(ends, found)] = matched
+        return cls(text, tail, (), *_followed(text, ends, lengths), source)
+
+    def after(self, token: int) -> Matches:
+        """Those of the context with `token` behind it; the text is searched only where no match goes on so."""
+        own = self.source is Source.REQUEST
+        text = np.append(self.text, self.text.dtype.type(token)) if own else self.text
+        path = (*self.path, token)
+        going_on = np.flatnonzero(self.text[self.ends] == token)
+        ends, lengths = _followed(text, self.ends[going_on] + 1, np.minimum(self.lengths[going_on] + 1, LONGEST))
+        if len(ends):
+            return Matches(text, self.tail, path, ends, lengths, self.source)
+        return Matches.of(text, np.concatenate([self.tail, np.asarray(path, self.tail.dtype)]), self.source)
+
+    def longest(self, most: int) -> tuple[int, list[int]]:
+        """(tokens matched, what followed), of the longest matches, the latest `most` of them first."""
+        if not len(self.ends):
+            return 0, []
+        matched = int(self.lengths.max())
+        ends = self.ends[self.lengths == matched][::-1][:most]
+        return matched, self.text[ends].tolist()
+
+
+def _followed(text: Tokens, ends: Places, lengths: Places) -> tuple[Places, Places]:
+    """Without the places where the text, or one of its parts, is at its end."""
+    kept = ends < len(text)
+    kept[kept] = text[ends[kept]] >= 0
+    return ends[kept], lengths[kept]

@@ -41,6 +41,7 @@ class TokenTree:
     sources: list[Source] = field(default_factory=lambda: [Source.DRAFT])
     matched: list[int] = field(default_factory=lambda: [0])
     shares: list[float] = field(default_factory=lambda: [1.0])
+    seen: list[int] = field(default_factory=lambda: [1])
     _children: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -54,7 +55,19 @@ class TokenTree:
     def child(self, parent: int, token: int) -> int | None:
         return self._children.get((parent, token))
 
-    def add(self, parent: int, token: int, chance: float, source: Source, matched: int = 0, share: float = 1.0) -> int:
+    def children(self, parent: int) -> list[int]:
+        return [node for node in range(parent + 1, len(self.tokens)) if self.parents[node] == parent]
+
+    def add(
+        self,
+        parent: int,
+        token: int,
+        chance: float,
+        source: Source,
+        matched: int = 0,
+        share: float = 1.0,
+        seen: int = 1,
+    ) -> int:
         """The child of `parent` that holds `token`: a new one, or the one that is there, unchanged."""
         node = self._children.get((parent, token))
         if node is None:
@@ -68,6 +81,7 @@ class TokenTree:
             self.sources.append(source)
             self.matched.append(matched)
             self.shares.append(share)
+            self.seen.append(seen)
         return node
 
     def path(self, node: int) -> list[int]:

@@ -82,12 +82,33 @@ def test_a_drafter_of_the_engine_is_fused() -> None:
 
 def test_estimates_learn_what_is_accepted() -> None:
     drafter = Drafter(longest=4)
-    before = drafter.calibration.estimate(Source.DRAFT, 1, 1.0)
+    before = drafter.calibration.estimate(Source.DRAFT, 1, 1.0, 1)
     text = list(range(100, 160))
     for at in range(20, 50):
         drafter.propose([row(text[:at], drafted=[1])])  # always wrong
-    assert drafter.calibration.estimate(Source.DRAFT, 1, 1.0) < before / 2
+    assert drafter.calibration.estimate(Source.DRAFT, 1, 1.0, 1) < before / 1.8
     assert drafter.totals.length == 1
+
+
+def test_estimates_learn_from_what_was_not_verified() -> None:
+    drafter = Drafter(longest=4)
+    for knot in KNOTS:
+        drafter.cost.observe(knot, float(knot))  # nothing is worth verifying
+    before = drafter.calibration.estimate(Source.REQUEST, 1, 1.0, 1)
+    text = [5, 6, *range(100, 140)]
+    for at in range(10, 40):
+        text[at:at] = [5]
+        drafter.propose([row(text[: at + 1])])  # 6 never follows again
+    assert drafter.totals.length == 1
+    assert drafter.calibration.estimate(Source.REQUEST, 1, 1.0, 1) < before
+
+
+def test_a_row_that_moved_in_memory_is_drafted_for_as_before() -> None:
+    drafter, held = Drafter(longest=4), np.array(LOOP[:60], np.int32)
+    drafter.propose([Row("a", held[:50], 100)])
+    moved = held.copy()
+    held[:] = 9
+    assert drafter.propose([Row("a", moved[:51], 100)]) == [moved[51:55].tolist()]
 
 
 def test_speculation_rests_while_it_costs_more_than_it_gives_and_is_tried_again() -> None:

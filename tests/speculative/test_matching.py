@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasonprune.speculative.matching import continuations, occurrences
+from reasonprune.speculative.matching import LONGEST, Matches, continuations, occurrences
 from reasonprune.speculative.tree import Source
 
 TEXT = st.lists(st.integers(0, 2), min_size=1, max_size=40).map(lambda tokens: np.array(tokens, np.int32))
@@ -49,3 +49,17 @@ def test_nothing_crosses_a_separator() -> None:
     text = np.array([1, 2, 3, -1, 4, 1, 2, -1], np.int32)
     found = continuations(text, np.array([9, 1, 2], np.int32), 4, 4, Source.RECENT, separator=-1)
     assert [c.tokens for c in found] == [[3]]
+
+
+@given(TEXT, TEXT, st.lists(st.integers(0, 2), max_size=6))
+def test_the_longest_matches_of_a_growing_context_are_those_of_a_new_search(
+    text: np.ndarray, context: np.ndarray, more: list[int]
+) -> None:
+    for source, searched in ((Source.RECENT, text), (Source.REQUEST, context)):
+        grown, whole = Matches.of(searched, context, source), context
+        for token in more:
+            grown = grown.after(token)
+            whole = np.append(whole, np.int32(token))
+        anew = Matches.of(whole if source is Source.REQUEST else text, whole, source)
+        assert grown.longest(100)[1] == anew.longest(100)[1]
+        assert min(grown.longest(1)[0], LONGEST) == anew.longest(1)[0]
