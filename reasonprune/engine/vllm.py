@@ -88,7 +88,8 @@ class RaceClient:
         wanted = context.options.speculative
         if wanted is not None and self._no_speculation is None:
             params = params.clone()
-            wish = Wish("rasd" if wanted.enabled else "off", wanted.tokens)
+            layers = context.draft.layers if context.draft is not None else ()
+            wish = Wish("rasd" if wanted.enabled else "off", wanted.tokens, layers)
             params.extra_args = {**(params.extra_args or {}), KEY: wish.as_argument()}
         async for output in self._answer_plainly_or_by_race(context, prompt, params, request_id, options):
             yield output
