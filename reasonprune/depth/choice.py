@@ -83,6 +83,9 @@ class Programs:
     def check(self, settings: Settings) -> None:
         """Raises RequestError where a server's own defaults or presets ask for what it cannot run."""
         for where, options in {"": settings, **settings.presets}.items():
+            prefix = "settings" if options is settings else f"settings.presets.{where}"
+            if options.speculative is not None and options.speculative.layers is not None:
+                self._check_draft(options.speculative.layers, f"{prefix}.speculative.layers")
             if options.depth is None:
                 continue
             try:
@@ -90,8 +93,16 @@ class Programs:
                     raise UnsupportedError(f"{self.support.reason}; or leave depth out.")
                 self.choose(options.depth, parallel=options.depth.traces is not None)
             except RequestError as error:
-                field = "settings.depth" if options is settings else f"settings.presets.{where}.depth"
+                field = f"{prefix}.depth"
                 raise type(error)(f"{field}: {error.message}", field) from None
+
+    def _check_draft(self, text: str, field: str) -> None:
+        try:
+            if self.support.no_draft:
+                raise UnsupportedError(f"{self.support.no_draft}; or leave layers out.")
+            self.draft(text)
+        except RequestError as error:
+            raise type(error)(f"{field}: {error.message}", field) from None
 
     def missing(self, choice: Choice) -> str | None:
         """Why a choice that is well formed cannot be followed, None where it can."""

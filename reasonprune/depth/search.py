@@ -20,7 +20,10 @@ Layers = tuple[int, ...]
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """The paper's values. `longest`: most layers of a program; `shortest`: least, since shorter ones say nothing."""
+    """The paper's values. `longest`: most layers of a program; `shortest`: least, since shorter ones say nothing.
+
+    `repeats`: whether layers may run more than once; those of a draft may not.
+    """
 
     longest: int
     shortest: int = 1
@@ -28,6 +31,7 @@ class SearchConfig:
     exploration: float = 1.8
     length_penalty: float = 5.0
     random_child: float = 0.1
+    repeats: bool = True
 
 
 @dataclass
@@ -48,9 +52,8 @@ def neighbours(layers: Layers, config: SearchConfig) -> Iterator[Layers]:
     for at in range(len(layers)):
         for k in range(1, min(config.block, len(layers) - at) + 1):
             skipped = layers[:at] + layers[at + k :]
-            repeated = (
-                layers[: at + k] + layers[at : at + k] * r + layers[at + k :] for r in range(1, config.block + 1)
-            )
+            times = range(1, config.block + 1) if config.repeats else ()
+            repeated = (layers[: at + k] + layers[at : at + k] * r + layers[at + k :] for r in times)
             for changed in (skipped, *repeated):
                 if config.shortest <= len(changed) <= config.longest and changed not in seen:
                     seen.add(changed)

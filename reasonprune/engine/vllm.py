@@ -161,6 +161,9 @@ class RaceClient:
                 METRICS.failures.labels("depth").inc()
                 account.skip("depth", f"failed ({type(error).__name__}: {error}); the request ran all layers")
                 return [self._inner]
+            if reason is not None and all(program.is_full(layers) for program in programs):
+                account.skip("depth", reason)  # the router saw nothing to save
+                return [self._inner]
             account.record_depth(programs, layers, reason)
             return [self._inner if p.is_full(layers) else ProgrammedEngine(self._inner, p) for p in programs]
 

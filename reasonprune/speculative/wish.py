@@ -41,7 +41,8 @@ class Wish:
         layers: tuple[int, ...] = ()
         if isinstance(given, Mapping):
             method, tokens = given.get("method", "rasd"), given.get("tokens")
-            layers = tuple(given.get("layers") or ())
+            named = given.get("layers")
+            layers = tuple(named) if isinstance(named, (list, tuple)) else ()
         elif isinstance(given, str):
             method, tokens = given, None
         elif isinstance(given, (int, float)):
