@@ -18,7 +18,7 @@ from reasonprune.errors import ModelError
 
 TRIED_AT_ONCE = 16
 SPARE_TOKENS = 8  # beyond what a program's answer may take to be worth it
-LIMITS: dict[str, Any] = {"kv_cache_memory_bytes": 1 << 30}
+LIMITS: dict[str, Any] = {"kv_cache_memory_bytes": 1 << 29}
 
 
 @dataclass(frozen=True)

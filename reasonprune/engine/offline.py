@@ -6,6 +6,8 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from vllm import AsyncEngineArgs, SamplingParams
@@ -63,9 +65,15 @@ def chat_prompt(engine: Any, question: str, name: str) -> dict[str, Any]:
 
     TinyReasoner takes its problem as it is; all other models are told to reason and to box the answer.
     """
-    template = QUESTION_TEMPLATE if name == "tiny" else MATHS_TEMPLATE
+    template = QUESTION_TEMPLATE if _is_tiny_reasoner(name) else MATHS_TEMPLATE
     messages = [{"role": "user", "content": template.format(question=question)}]
     return {"type": "token", "prompt_token_ids": prompt_ids(engine.get_tokenizer(), messages)}
+
+
+@lru_cache
+def _is_tiny_reasoner(name: str) -> bool:
+    """The one that ships, or one that `reasonprune train tiny-reasoner` has left its record with."""
+    return name == "tiny" or (Path(name) / "training.json").is_file()
 
 
 def sampling(temperature: float, top_p: float, max_tokens: int, seed: int | None, **more: Any) -> SamplingParams:
