@@ -70,6 +70,8 @@ def search_command(
     bank: Annotated[Path | None, typer.Option(help="write the front as a bank of named programs")] = None,
     plot: Annotated[Path | None, typer.Option(help="draw the front as SVG")] = None,
     max_tokens: Annotated[int, typer.Option(help="most tokens of an answer")] = 512,
+    length_penalty: Annotated[float, typer.Option(min=0, help="lambda of the paper, for 28 layers and more")] = 5.0,
+    skip_only: Annotated[bool, typer.Option("--skip-only", help="skip layers, repeat none")] = False,
     seed: Annotated[int, typer.Option(help="of everything random in this run")] = 0,
 ) -> None:
     """Monte Carlo tree search for shorter programs, question by question (CoLa); the front over all questions."""
@@ -80,7 +82,7 @@ def search_command(
 
     if reward not in ("gold", "agreement", "draft"):
         raise RequestError(f"--reward is '{reward}'; choose gold, agreement or draft.", "--reward")
-    run = searching.SearchRun(model, reward, simulations, max_tokens, seed)  # type: ignore[arg-type]
+    run = searching.SearchRun(model, reward, simulations, max_tokens, seed, length_penalty, skip_only)  # type: ignore[arg-type]
     with progress_bar() as progress:
         task = progress.add_task("searching", total=None)
         result, found = searching.search(

@@ -78,25 +78,33 @@ class TreeSearch:
             if node.untried is None:
                 node.untried = list(neighbours(node.layers, self._config))
                 self._rng.shuffle(node.untried)
-            expand = not node.children or self._rng.random() < self._config.random_child
-            if node.untried and expand:
+            best = max(node.children, key=self._bound, default=None)
+            if node.untried and (best is None or self._rng.random() < self._config.random_child or self._widen(node)):
                 child = Node(node.untried.pop(), node)
                 node.children.append(child)
                 node = child
-            elif node.children:
-                best = max(node.children, key=self._bound)
-                # A leaf is worth growing from; where its siblings are not, the unexplored ones come next.
+            elif best is not None:
                 node = best
             else:
                 break
         self._leaf = node
         return LayerProgram(node.layers)
 
+    def _widen(self, node: Node) -> bool:
+        """Whether what was not tried promises more than any child: it is taken to do as well as the node itself.
+
+        Without this a node's first child would be grown from, over and over, whatever came of it.
+        """
+        assert node.untried, "there is something to try"
+        hoped = self._ucb(node.reward / node.visits, 1, len(node.untried[-1]))
+        return all(hoped >= self._bound(child) for child in node.children)
+
     def _bound(self, node: Node) -> float:
-        total = max(1, self._root.visits)
-        mean = node.reward / node.visits
-        wide = self._config.exploration * sqrt(log(total) / node.visits)
-        return mean + wide - self._config.length_penalty * len(node.layers) / self._layers
+        return self._ucb(node.reward / node.visits, node.visits, len(node.layers))
+
+    def _ucb(self, mean: float, visits: int, layers: int) -> float:
+        wide = self._config.exploration * sqrt(log(max(1, self._root.visits)) / visits)
+        return mean + wide - self._config.length_penalty * layers / self._layers
 
     def report(self, program: LayerProgram, reward: float) -> None:
         """The reward of what was proposed last, handed up to the root."""

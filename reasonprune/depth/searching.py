@@ -22,12 +22,14 @@ from reasonprune.lines import whole_lines
 
 Reward = Literal["gold", "agreement", "draft"]
 Progress = Callable[[str, int, int], None]
-CANDIDATES = 12  # programs that are tried on every question, for the front and the bank
+CANDIDATES = 8  # programs that are tried on every question, for the front and the bank
 
 
 @dataclass(frozen=True)
 class SearchRun:
-    """`reward`: `gold` is the paper's, an oracle that tries until the gold answer comes; `agreement` needs none.
+    """`length_penalty`: the paper's lambda; `skip_only`: no layer is repeated, one of the paper's ablations.
+
+    `reward`: `gold` is the paper's, an oracle that tries until the gold answer comes; `agreement` needs none.
 
     `draft`: the time that the program saves as the draft of speculation, by how many of the full model's tokens it
     would have drafted.
@@ -38,6 +40,8 @@ class SearchRun:
     simulations: int
     max_tokens: int
     seed: int
+    length_penalty: float = 5.0
+    skip_only: bool = False
     concurrency: int = 8
 
     @property
@@ -109,7 +113,10 @@ async def search_question(bench: Bench, question: Question, run: SearchRun, seed
     """One tree search; a program that the tree proposes again is not run again."""
     asked = bench.ask(question)
     config = SearchConfig(
-        longest=bench.support.slots, shortest=max(1, bench.support.layers // 3), repeats=run.reward != "draft"
+        longest=bench.support.slots,
+        shortest=max(1, bench.support.layers // 3),
+        length_penalty=run.length_penalty,
+        repeats=not (run.skip_only or run.reward == "draft"),
     )
     tree = TreeSearch(bench.support.layers, config, random.Random(seed))
     full = await bench.answer(asked, bench.full)
@@ -203,6 +210,8 @@ def summary(
         "reward": run.reward,
         "oracle": run.reward == "gold",
         "simulations": run.simulations,
+        "length_penalty": run.length_penalty,
+        "skip_only": run.skip_only,
         "questions": len(rows),
         "model_layers": full.cost,
         "full_accuracy": round(sum(right) / len(rows), 4),
