@@ -179,6 +179,7 @@ def depth() -> list[str]:
         "speed / full",
         "full / vLLM's own",
         "mixed / mean",
+        "mixed / token-weighted mean",
     )
     lines = [row(*heads), row(*["---"] * len(heads))]
     for result in load("depth-bench-*.json"):
@@ -193,6 +194,7 @@ def depth() -> list[str]:
                 f"{speed['program_to_full']:.2f}",
                 f"{speed['full_to_plain']:.2f}",
                 f"{result['mixed']['of_mean']:.2f}",
+                f"{found:.2f}" if (found := result["mixed"].get("of_token_weighted_mean")) else "not measured",
             )
         )
     return lines
