@@ -54,7 +54,7 @@ async def test_what_a_program_would_have_drafted_is_read_off_one_prefill(bench: 
     programs = [bench.full, LayerProgram.parse("0-3,5"), LayerProgram.parse("0")]
     [whole], [most], [little] = await try_all(bench, [SOLVED], programs, agreement_of, lambda *_: None)
     assert whole == 1
-    assert 1 > most > 0.5 > little
+    assert most > 0.5 > little
     full = await bench.answer(bench.ask(SOLVED), bench.full)
     assert await bench.agreement(bench.ask(SOLVED), full.ids, bench.full) == 1, "greedy is what is likeliest"
 
