@@ -179,6 +179,7 @@ def depth() -> list[str]:
         "speed / full",
         "full / vLLM's own",
         "mixed / mean",
+        "mixed / token-weighted mean",
     )
     lines = [row(*heads), row(*["---"] * len(heads))]
     for result in load("depth-bench-*.json"):
@@ -193,6 +194,7 @@ def depth() -> list[str]:
                 f"{speed['program_to_full']:.2f}",
                 f"{speed['full_to_plain']:.2f}",
                 f"{result['mixed']['of_mean']:.2f}",
+                f"{found:.2f}" if (found := result["mixed"].get("of_token_weighted_mean")) else "not measured",
             )
         )
     return lines
@@ -222,6 +224,8 @@ def depth_search() -> list[str]:
     )
     lines = [row(*heads), row(*["---"] * len(heads))]
     for result in load("depth-search-*.json"):
+        if result["reward"] == "draft":
+            continue
         origin = result["provenance"]
         searched = f"{result['questions']} of {origin['data']['file']}"
         shares = ("full_accuracy", "right_with_a_shorter_program", "wrong_mended")
@@ -229,6 +233,38 @@ def depth_search() -> list[str]:
         reward = result["reward"] + (" (oracle)" if result["oracle"] else "")
         least = f"{result['mean_shortest']:g} of {result['model_layers']}"
         lines.append(row(origin["model"], searched, reward, result["simulations"], right, shorter, mended, least))
+    return lines
+
+
+def depth_front() -> list[str]:
+    """The programs that no other beats in both layers and accuracy, of each search."""
+    heads = ("model", "data", "reward", "front: layers, program, accuracy")
+    lines = [row(*heads), row(*["---"] * len(heads))]
+    for result in load("depth-search-*.json"):
+        origin, measure = result["provenance"], "agreement" if result["reward"] == "draft" else "accuracy"
+        points = (f"{p['layers']}: `{p['program']}` {p[measure]:.1%}" for p in result["front"])
+        lines.append(row(origin["model"], origin["data"]["file"], result["reward"], "; ".join(points)))
+    return lines
+
+
+def depth_drafts() -> list[str]:
+    """A program as the draft of speculation, beside base and n-grams, on one engine."""
+    heads = ("model", "draft", "prompts", "method", "tokens/s", "of base", "acceptance length", "identical")
+    lines = [row(*heads), row(*["---"] * len(heads))]
+    for result in load("depth-drafts-*.json"):
+        base = result["methods"]["base"]["tokens_per_s"]
+        for method, found in result["methods"].items():
+            cells = (
+                result["provenance"]["model"],
+                f"`{result['draft_layers']}`",
+                result["prompts"],
+                "the layers alone" if method == "draft" else method,
+                f"{found['tokens_per_s']:.1f}",
+                f"{found['tokens_per_s'] / base:.2f}",
+                f"{found['acceptance_length']:.2f}",
+                f"{found['identical']:.1%}",
+            )
+            lines.append(row(*cells))
     return lines
 
 
@@ -515,6 +551,8 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "depth": depth,
     "depth_identity": depth_identity,
     "depth_search": depth_search,
+    "depth_front": depth_front,
+    "depth_drafts": depth_drafts,
     "depth_router": depth_router,
     "context": context,
     "rag": rag,

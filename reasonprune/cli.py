@@ -199,13 +199,16 @@ def bench_speculative_command(
     concurrency: Annotated[int, typer.Option(min=1, help="prompts under way at once")] = 1,
     datastore: Annotated[Path | None, typer.Option(help="a further source of drafts for rasd and retrieval")] = None,
     draft_model: Annotated[str | None, typer.Option(help="drafter of draft and rasd; unset: retrieval alone")] = None,
+    draft_layers: Annotated[str | None, typer.Option(help="layers of MODEL that draft instead, as 0-9,20-29")] = None,
 ) -> None:
     """Compare ways of speculative decoding on one engine: speed, acceptance length, identical outputs."""
     from reasonprune.bench.provenance import provenance, write
     from reasonprune.bench.speculative import SpeculativeConfig, bench_speculative, methods_of
 
-    chosen = methods_of(methods, draft_model)
-    config = SpeculativeConfig(model, chosen, dtype, max_tokens, draft_tokens, concurrency, datastore, draft_model)
+    chosen = methods_of(methods, draft_model, draft_layers)
+    config = SpeculativeConfig(
+        model, chosen, dtype, max_tokens, draft_tokens, concurrency, datastore, draft_model, draft_layers
+    )
     with progress_bar() as progress:
         task = progress.add_task("speculative", total=None)
         result = bench_speculative(
@@ -248,11 +251,18 @@ def train_judge_command(
 def train_tiny_reasoner(
     out: Annotated[Path, typer.Option(help="folder for weights, tokenizer and provenance")],
     begin_with: Annotated[Path | None, typer.Option(help="a folder saved after an earlier phase")] = None,
+    layer_dropout: Annotated[
+        bool, typer.Option("--layer-dropout", help="teach the finished model to miss layers, for layer programs")
+    ] = False,
     seed: Seed = 0,
 ) -> None:
     """Train TinyReasoner from scratch on problems that are generated on the way."""
-    from reasonprune.train.tiny_reasoner import TrainConfig, train
+    from reasonprune.models import resolve
+    from reasonprune.train.tiny_reasoner import TrainConfig, train, train_to_miss_layers
 
+    if layer_dropout:
+        train_to_miss_layers(out, begin_with or Path(resolve("tiny").path), seed=seed)
+        return
     train(out, TrainConfig(seed=seed), begin_with)
 
 

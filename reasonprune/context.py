@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from reasonprune.accounting import Account
 from reasonprune.depth.choice import Choice
+from reasonprune.depth.program import LayerProgram
 from reasonprune.options import Options
 
 
@@ -18,6 +19,7 @@ class RequestContext:
     options: Options
     account: Account = field(default_factory=Account)
     depth: Choice | None = None
+    draft: LayerProgram | None = None  # drafts for speculation
     # Called with text, token ids and log-probabilities of each plain answer, where somebody wants them kept.
     on_answer: Callable[[str, Sequence[int], Sequence[float]], Awaitable[None]] | None = None
 

@@ -96,6 +96,16 @@ class SpeculativeOptions(Section):
     tokens: int | None = Field(
         None, ge=1, le=64, description="most tokens of a draft; unset: the server's `num_speculative_tokens`"
     )
+    layers: str | None = Field(
+        None, description="layers of the model that draft, such as `0-9,20-29` or a name from the bank; all verify"
+    )
+
+    @field_validator("layers")
+    @classmethod
+    def _written_right(cls, value: str | None) -> str | None:
+        if value is not None and not PROGRAM_NAME.fullmatch(value):
+            parsed(value)
+        return value
 
 
 # What a request may ask for beside parallel traces, each in its own section.

@@ -49,6 +49,7 @@ def prepare(
         context = RequestContext(options.model_copy(update={"parallel": None}))
         context.account.skip("parallel", conflict.message)
     _choose_layers(context, programs)
+    _choose_draft(context, programs)
     rest = {key: value for key, value in body.items() if key != FIELD}
     if preset is not None:
         rest["model"] = base
@@ -67,6 +68,18 @@ def _choose_layers(context: RequestContext, programs: Programs | None) -> None:
         context.depth = choice if reason is None else None
     if reason is not None:
         context.account.skip("depth", reason)
+
+
+def _choose_draft(context: RequestContext, programs: Programs | None) -> None:
+    """As `_choose_layers`, for the layers that draft."""
+    options = context.options.speculative
+    if options is None or options.layers is None or not options.enabled:
+        return
+    reason = programs.support.no_draft if programs else "this server has no engine of its own"
+    if programs is not None and reason is None:
+        context.draft = programs.draft(options.layers)
+    else:
+        context.account.skip("speculative", f"layers {options.layers} do not draft: {reason}")
 
 
 def refuse_elsewhere(path: str) -> RequestError:

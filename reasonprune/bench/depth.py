@@ -59,7 +59,8 @@ def bench_depth(
 
     Greedy. Speed: the median of rounds in which eight requests decode a fixed number of tokens each; all sides take
     turns, so that what else the machine does falls on all of them. `mixed` is a batch of which half runs the program
-    and half full depth, beside the mean of the two uniform speeds.
+    and half full depth, beside the mean of the two uniform speeds, and beside the token-weighted one: half of the
+    tokens at either speed, one after the other.
     """
     questions = read_dataset(data, limit)
     result = asyncio.run(_bench(questions, config, progress))
@@ -194,6 +195,7 @@ def _result(bench: _Bench, questions: int) -> dict[str, Any]:
         "mixed": {
             "tokens_per_s": scores["mixed"]["tokens_per_s"],
             "of_mean": _ratio(mixed, [(a + b) / 2 for a, b in zip(program, full, strict=True)]),
+            "of_token_weighted_mean": _ratio(mixed, [2 / (1 / a + 1 / b) for a, b in zip(program, full, strict=True)]),
         },
         "speed": {
             "batch": BATCH,

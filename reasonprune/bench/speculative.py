@@ -11,11 +11,12 @@ import gc
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from reasonprune.bench.prompts import Prompt, read_prompts
+from reasonprune.depth.program import LayerProgram
 from reasonprune.engine.chat import prompt_ids
 from reasonprune.errors import RequestError
 from reasonprune.speculative.acceptance import Acceptance
@@ -47,6 +48,7 @@ class SpeculativeConfig:
     concurrency: int = 1
     datastore: Path | None = None
     draft_model: str | None = None
+    draft_layers: str | None = None
     engine: dict[str, Any] = field(default_factory=dict)
 
 
@@ -75,14 +77,21 @@ class Tally:
         }
 
 
-def methods_of(names: str, draft_model: str | None) -> tuple[str, ...]:
+def methods_of(names: str, draft_model: str | None, draft_layers: str | None = None) -> tuple[str, ...]:
     """Methods from the command line, `base` first, since the others are compared with it."""
+    if draft_model is not None and draft_layers is not None:
+        raise RequestError("--draft-model and --draft-layers are two drafters; choose one.", "--draft-layers")
+    if draft_layers is not None:
+        try:
+            LayerProgram.parse(draft_layers)
+        except ValueError as error:
+            raise RequestError(f"--draft-layers: {error}.", "--draft-layers") from None
     chosen = [name.strip() for name in names.split(",") if name.strip()]
     for name in chosen:
         if name not in METHODS:
             raise RequestError(f"--methods: '{name}' is not known. Methods: {', '.join(METHODS)}.", "--methods")
-        if name == "draft" and draft_model is None:
-            raise RequestError("--methods: 'draft' needs --draft-model.", "--methods")
+        if name == "draft" and draft_model is None and draft_layers is None:
+            raise RequestError("--methods: 'draft' needs --draft-model or --draft-layers.", "--methods")
     return tuple(dict.fromkeys(["base", *chosen]))
 
 
@@ -106,6 +115,7 @@ async def _bench(
     done = 0
     progress(0, len(prompts))
     async with open_engine(config.model, **_engine_arguments(config)) as engine:
+        _check_layers(config, engine.vllm_config)
         runs = _Runs(engine, config)
         await runs.warm_up(prompts[0])
         for number, block in enumerate(_blocks(prompts, config.concurrency)):
@@ -125,8 +135,21 @@ async def _bench(
         "longest_draft": config.longest,
         "datastore": config.datastore.name if config.datastore else None,
         "draft_model": config.draft_model,
+        "draft_layers": config.draft_layers,
         **limits,
     }
+
+
+def _check_layers(config: SpeculativeConfig, vllm_config: Any) -> None:
+    from reasonprune.depth.choice import Programs
+    from reasonprune.depth.support import support_of
+
+    if config.draft_layers is None:
+        return
+    support = support_of(vllm_config)
+    if support.no_draft is not None:
+        raise RequestError(f"--draft-layers: {support.no_draft}.", "--draft-layers")
+    Programs(support).draft(config.draft_layers)
 
 
 def _engine_arguments(config: SpeculativeConfig) -> dict[str, Any]:
@@ -206,6 +229,10 @@ class _Runs:
             for history, ids in zip(histories, outputs["base"], strict=True):
                 history.append(("assistant", self._tokenizer.decode(ids, skip_special_tokens=True)))
 
+    def _wish(self, name: str) -> Wish:
+        layers = LayerProgram.parse(self._config.draft_layers).layers if self._config.draft_layers else ()
+        return replace(METHODS[name], layers=layers)
+
     def _prompt(self, history: Sequence[tuple[str, str]]) -> dict[str, Any]:
         """In the model's chat template; what does not fit loses its beginning."""
         messages = [{"role": role, "content": content} for role, content in history]
@@ -222,7 +249,7 @@ class _Runs:
             temperature=0,
             max_tokens=max_tokens or self._config.max_tokens,
             output_kind=RequestOutputKind.FINAL_ONLY,
-            extra_args={KEY: METHODS[name].as_argument()},
+            extra_args={KEY: self._wish(name).as_argument()},
         )
 
         async def one(index: int, prompt: dict[str, Any]) -> list[int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -23,9 +24,15 @@ BuildMetadata = Callable[[CommonAttentionMetadata], Any]
 
 
 class View:
-    """Some rows of the batch as attention sees them: `tokens` are theirs, in this order; metadata is made if used."""
+    """Some rows of the batch as attention sees them: `tokens` are theirs, in this order; metadata is made if used.
 
-    def __init__(self, rows: Sequence[int], starts: Sequence[int], whole: Any, build: BuildMetadata) -> None:
+    `part`: where they are once the batch is ordered by group.
+    """
+
+    def __init__(
+        self, rows: Sequence[int], part: slice | torch.Tensor, starts: Sequence[int], whole: Any, build: BuildMetadata
+    ) -> None:
+        self.part = part
         self._rows, self._starts, self._whole, self._build = rows, starts, whole, build
         tokens = [token for row in rows for token in range(starts[row], starts[row + 1])]
         self.tokens = torch.tensor(tokens, device=whole.block_table.device)
@@ -89,12 +96,32 @@ class Batch:
         starts: list[int] = self._metadata.query_start_loc.tolist()
         return starts
 
+    @cached_property
+    def _ends(self) -> list[int]:
+        """Where each group's tokens end once the batch is ordered by group; a zero before the first."""
+        starts = self._starts
+        lengths = (sum(starts[row + 1] - starts[row] for row in rows) for rows in self._rows)
+        return list(accumulate(lengths, initial=0))
+
+    @property
+    def everyone(self) -> View:
+        """All rows; its `tokens` order the batch by group."""
+        return self.view(tuple(range(len(self.programs))))
+
     def view(self, groups: tuple[int, ...]) -> View:
         """The rows of these groups, one group after the other."""
         if groups not in self._views:
             rows = [row for group in groups for row in self._rows[group]]
-            self._views[groups] = View(rows, self._starts, self._metadata, self._build)
+            self._views[groups] = View(rows, self._part(groups), self._starts, self._metadata, self._build)
         return self._views[groups]
+
+    def _part(self, groups: tuple[int, ...]) -> slice | torch.Tensor:
+        """Neighbouring groups are a slice, which costs no copy."""
+        ends = self._ends
+        if groups == tuple(range(groups[0], groups[-1] + 1)):
+            return slice(ends[groups[0]], ends[groups[-1] + 1])
+        places = [place for group in groups for place in range(ends[group], ends[group + 1])]
+        return torch.tensor(places, device=self._metadata.block_table.device)
 
 
 class SplitAttention(nn.Module):  # type: ignore[misc]
@@ -143,24 +170,31 @@ def run_mixed(
     layers: Sequence[Any], slots: Sequence[Any], batch: Batch, positions: torch.Tensor, hidden: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Every layer runs once for all requests that need it next. Returns hidden states and residual."""
+    everyone = batch.everyone
+    # By group, so that a step takes neighbouring rows and need not gather them.
+    hidden, positions = hidden[everyone.tokens], positions[everyone.tokens]
     residual = torch.zeros_like(hidden)  # what a decoder layer adds to the embedding when it has no residual yet
-    everyone = tuple(range(len(batch.programs)))
     for step in batch.steps:
-        groups = tuple(group for group, _ in step.members)
-        layer = layers[step.layer]
-        together = len({position for _, position in step.members}) == 1
-        if together and groups == everyone:
-            with attending(layer, slots[step.members[0][1]]):
+        view = batch.view(tuple(group for group, _ in step.members))
+        layer, part = layers[step.layer], view.part
+        with _attention_of(step, view, batch, layer, slots):
+            if view is everyone:
                 hidden, residual = layer(positions, hidden, residual)
-            continue
-        view = batch.view(groups)
-        if together:
-            slot = slots[step.members[0][1]]
-            with view.shown(slot), attending(layer, slot):
-                part = layer(positions[view.tokens], hidden[view.tokens], residual[view.tokens])
-        else:
-            split = SplitAttention([(slots[position], batch.view((group,))) for group, position in step.members])
-            with attending(layer, split):
-                part = layer(positions[view.tokens], hidden[view.tokens], residual[view.tokens])
-        hidden[view.tokens], residual[view.tokens] = part
-    return hidden, residual
+            else:
+                hidden[part], residual[part] = layer(positions[part], hidden[part], residual[part])
+    before = torch.empty_like(everyone.tokens)
+    before[everyone.tokens] = torch.arange(len(before), device=before.device)
+    return hidden[before], residual[before]
+
+
+@contextmanager
+def _attention_of(step: Step, view: View, batch: Batch, layer: Any, slots: Sequence[Any]) -> Iterator[None]:
+    """Within, `layer` attends for the members of `step`, each in the slot of its own position."""
+    first = slots[step.members[0][1]]
+    if len({position for _, position in step.members}) == 1:
+        with view.shown(first), attending(layer, first):
+            yield
+        return
+    split = SplitAttention([(slots[position], batch.view((group,))) for group, position in step.members])
+    with attending(layer, split):
+        yield

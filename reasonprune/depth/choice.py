@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from reasonprune.depth.bank import check_bank, read_bank
 from reasonprune.depth.program import PROGRAM_NAME, LayerProgram, parsed
-from reasonprune.depth.support import DepthSupport
+from reasonprune.depth.support import DepthSupport, draftable
 from reasonprune.errors import RequestError, UnsupportedError
 from reasonprune.options import DepthOptions, ServerOptions, Settings
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reasonprune.depth.router import Router
 
 FIELD = "reasonprune.depth"
+DRAFT_FIELD = "reasonprune.speculative.layers"
 NO_ROUTER = (
     "auto needs a router (server.depth_router, made by `reasonprune train router`) and this server has none; name a"
     " program instead"
@@ -68,9 +69,23 @@ class Programs:
             return Choice(tuple(self._program(text, f"{FIELD}.traces") for text in options.traces))
         return Choice((self._program(options.program, f"{FIELD}.program"),))
 
+    def draft(self, text: str) -> LayerProgram:
+        """The program that drafts for speculation. Raises RequestError where it does not only skip layers."""
+        program = self._program(text, DRAFT_FIELD)
+        if program == "auto" or not draftable(program.layers, self.support.layers):
+            raise RequestError(
+                f"{DRAFT_FIELD} is {text}, but a draft leaves layers out, runs each of the others once, and keeps their"
+                f" order. Write layers of 0 to {self.support.layers - 1}, such as 0-{self.support.layers - 2}.",
+                DRAFT_FIELD,
+            )
+        return program
+
     def check(self, settings: Settings) -> None:
         """Raises RequestError where a server's own defaults or presets ask for what it cannot run."""
         for where, options in {"": settings, **settings.presets}.items():
+            prefix = "settings" if options is settings else f"settings.presets.{where}"
+            if options.speculative is not None and options.speculative.layers is not None:
+                self._check_draft(options.speculative.layers, f"{prefix}.speculative.layers")
             if options.depth is None:
                 continue
             try:
@@ -78,8 +93,16 @@ class Programs:
                     raise UnsupportedError(f"{self.support.reason}; or leave depth out.")
                 self.choose(options.depth, parallel=options.depth.traces is not None)
             except RequestError as error:
-                field = "settings.depth" if options is settings else f"settings.presets.{where}.depth"
+                field = f"{prefix}.depth"
                 raise type(error)(f"{field}: {error.message}", field) from None
+
+    def _check_draft(self, text: str, field: str) -> None:
+        try:
+            if self.support.no_draft:
+                raise UnsupportedError(f"{self.support.no_draft}; or leave layers out.")
+            self.draft(text)
+        except RequestError as error:
+            raise type(error)(f"{field}: {error.message}", field) from None
 
     def missing(self, choice: Choice) -> str | None:
         """Why a choice that is well formed cannot be followed, None where it can."""

@@ -62,12 +62,16 @@ def search_command(
     data: Data,
     out: Annotated[Path, typer.Option("--out", help="JSON Lines, one question a line; goes on where it stopped")],
     json_out: Out,
-    reward: Annotated[str, typer.Option(help="gold (an oracle, to make labels) or agreement with full depth")] = "gold",
+    reward: Annotated[
+        str, typer.Option(help="gold (an oracle, to make labels), agreement with full depth, or draft (time it saves)")
+    ] = "gold",
     simulations: Annotated[int, typer.Option(help="programs proposed for a question")] = 200,
     limit: Limit = None,
     bank: Annotated[Path | None, typer.Option(help="write the front as a bank of named programs")] = None,
     plot: Annotated[Path | None, typer.Option(help="draw the front as SVG")] = None,
     max_tokens: Annotated[int, typer.Option(help="most tokens of an answer")] = 512,
+    length_penalty: Annotated[float, typer.Option(min=0, help="lambda of the paper, for 28 layers and more")] = 5.0,
+    skip_only: Annotated[bool, typer.Option("--skip-only", help="skip layers, repeat none")] = False,
     seed: Annotated[int, typer.Option(help="of everything random in this run")] = 0,
 ) -> None:
     """Monte Carlo tree search for shorter programs, question by question (CoLa); the front over all questions."""
@@ -76,9 +80,9 @@ def search_command(
     from reasonprune.errors import RequestError
     from reasonprune.terminal import progress_bar
 
-    if reward not in ("gold", "agreement"):
-        raise RequestError(f"--reward is '{reward}'; choose gold or agreement.", "--reward")
-    run = searching.SearchRun(model, reward, simulations, max_tokens, seed)  # type: ignore[arg-type]
+    if reward not in ("gold", "agreement", "draft"):
+        raise RequestError(f"--reward is '{reward}'; choose gold, agreement or draft.", "--reward")
+    run = searching.SearchRun(model, reward, simulations, max_tokens, seed, length_penalty, skip_only)  # type: ignore[arg-type]
     with progress_bar() as progress:
         task = progress.add_task("searching", total=None)
         result, found = searching.search(
@@ -94,9 +98,10 @@ def search_command(
         write(bank, found.model_copy(update={"provenance": origin}).model_dump())
     if plot is not None:
         searching.plot(result, plot)
-    table = Table("program", "layers", "accuracy")
+    measure = "agreement" if reward == "draft" else "accuracy"
+    table = Table("program", "layers", measure)
     for point in result["front"]:
-        table.add_row(point["program"], str(point["layers"]), f"{point['accuracy']:.1%}")
+        table.add_row(point["program"], str(point["layers"]), f"{point[measure]:.1%}")
     Console(stderr=True).print(table)
 
 

@@ -20,7 +20,10 @@ Layers = tuple[int, ...]
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """The paper's values. `longest`: most layers of a program; `shortest`: least, since shorter ones say nothing."""
+    """The paper's values. `longest`: most layers of a program; `shortest`: least, since shorter ones say nothing.
+
+    `repeats`: whether layers may run more than once; those of a draft may not.
+    """
 
     longest: int
     shortest: int = 1
@@ -28,6 +31,7 @@ class SearchConfig:
     exploration: float = 1.8
     length_penalty: float = 5.0
     random_child: float = 0.1
+    repeats: bool = True
 
 
 @dataclass
@@ -48,9 +52,8 @@ def neighbours(layers: Layers, config: SearchConfig) -> Iterator[Layers]:
     for at in range(len(layers)):
         for k in range(1, min(config.block, len(layers) - at) + 1):
             skipped = layers[:at] + layers[at + k :]
-            repeated = (
-                layers[: at + k] + layers[at : at + k] * r + layers[at + k :] for r in range(1, config.block + 1)
-            )
+            times = range(1, config.block + 1) if config.repeats else ()
+            repeated = (layers[: at + k] + layers[at : at + k] * r + layers[at + k :] for r in times)
             for changed in (skipped, *repeated):
                 if config.shortest <= len(changed) <= config.longest and changed not in seen:
                     seen.add(changed)
@@ -75,25 +78,33 @@ class TreeSearch:
             if node.untried is None:
                 node.untried = list(neighbours(node.layers, self._config))
                 self._rng.shuffle(node.untried)
-            expand = not node.children or self._rng.random() < self._config.random_child
-            if node.untried and expand:
+            best = max(node.children, key=self._bound, default=None)
+            if node.untried and (best is None or self._rng.random() < self._config.random_child or self._widen(node)):
                 child = Node(node.untried.pop(), node)
                 node.children.append(child)
                 node = child
-            elif node.children:
-                best = max(node.children, key=self._bound)
-                # A leaf is worth growing from; where its siblings are not, the unexplored ones come next.
+            elif best is not None:
                 node = best
             else:
                 break
         self._leaf = node
         return LayerProgram(node.layers)
 
+    def _widen(self, node: Node) -> bool:
+        """Whether what was not tried promises more than any child: it is taken to do as well as the node itself.
+
+        Without this a node's first child would be grown from, over and over, whatever came of it.
+        """
+        assert node.untried, "there is something to try"
+        hoped = self._ucb(node.reward / node.visits, 1, len(node.untried[-1]))
+        return all(hoped >= self._bound(child) for child in node.children)
+
     def _bound(self, node: Node) -> float:
-        total = max(1, self._root.visits)
-        mean = node.reward / node.visits
-        wide = self._config.exploration * sqrt(log(total) / node.visits)
-        return mean + wide - self._config.length_penalty * len(node.layers) / self._layers
+        return self._ucb(node.reward / node.visits, node.visits, len(node.layers))
+
+    def _ucb(self, mean: float, visits: int, layers: int) -> float:
+        wide = self._config.exploration * sqrt(log(max(1, self._root.visits)) / visits)
+        return mean + wide - self._config.length_penalty * layers / self._layers
 
     def report(self, program: LayerProgram, reward: float) -> None:
         """The reward of what was proposed last, handed up to the root."""

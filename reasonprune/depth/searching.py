@@ -15,25 +15,33 @@ from reasonprune.bench.dataset import Question, read_dataset
 from reasonprune.depth.bank import Bank, BankEntry
 from reasonprune.depth.program import LayerProgram
 from reasonprune.depth.search import SearchConfig, TreeSearch, front
-from reasonprune.depth.trial import Bench, open_bench
+from reasonprune.depth.trial import Bench, agreement_of, open_bench, right_of, tried, try_all
+from reasonprune.depth.worth import speed_up, time_saved
 from reasonprune.errors import PoolError
 from reasonprune.lines import whole_lines
 
-Reward = Literal["gold", "agreement"]
+Reward = Literal["gold", "agreement", "draft"]
 Progress = Callable[[str, int, int], None]
-CANDIDATES = 12  # programs that are tried on every question, for the front and the bank
-LONGER = 2  # a program that needs this many times the tokens of full depth saves nothing
+CANDIDATES = 8  # programs that are tried on every question, for the front and the bank
 
 
 @dataclass(frozen=True)
 class SearchRun:
-    """`reward`: `gold` is the paper's, an oracle that tries until the gold answer comes; `agreement` needs none."""
+    """`length_penalty`: the paper's lambda; `skip_only`: no layer is repeated, one of the paper's ablations.
+
+    `reward`: `gold` is the paper's, an oracle that tries until the gold answer comes; `agreement` needs none.
+
+    `draft`: the time that the program saves as the draft of speculation, by how many of the full model's tokens it
+    would have drafted.
+    """
 
     model: str
     reward: Reward
     simulations: int
     max_tokens: int
     seed: int
+    length_penalty: float = 5.0
+    skip_only: bool = False
     concurrency: int = 8
 
     @property
@@ -93,24 +101,36 @@ async def _search(
                     group.create_task(one(index, question))
         found = [rows[question.question] for question in questions]
         programs = candidates(found, bench.full)
-        right = await try_all(bench, questions, programs, lambda done, total: progress("trying", done, total))
-    accuracy = {program: sum(column) / len(questions) for program, column in zip(programs, right, strict=True)}
-    return summary(found, accuracy, bench.full, run), bank_of(accuracy, bench.full, run, len(questions))
+        trial = agreement_of if run.reward == "draft" else right_of
+        told = await try_all(bench, questions, programs, trial, lambda done, total: progress("trying", done, total))
+    measured = {program: sum(column) / len(questions) for program, column in zip(programs, told, strict=True)}
+    if run.reward == "draft":
+        return draft_summary(found, measured, bench.full, run), draft_bank(measured, bench.full, run, len(questions))
+    return summary(found, measured, bench.full, run), bank_of(measured, bench.full, run, len(questions))
 
 
 async def search_question(bench: Bench, question: Question, run: SearchRun, seed: int) -> dict[str, Any]:
     """One tree search; a program that the tree proposes again is not run again."""
     asked = bench.ask(question)
-    config = SearchConfig(longest=bench.support.slots, shortest=max(1, bench.support.layers // 3))
+    config = SearchConfig(
+        longest=bench.support.slots,
+        shortest=max(1, bench.support.layers // 3),
+        length_penalty=run.length_penalty,
+        repeats=not (run.skip_only or run.reward == "draft"),
+    )
     tree = TreeSearch(bench.support.layers, config, random.Random(seed))
     full = await bench.answer(asked, bench.full)
     known: dict[LayerProgram, float] = {}
     for _ in range(run.simulations):
         program = tree.propose()
         if program not in known:
-            reply = full if program == bench.full else await bench.answer(asked, program, LONGER * full.tokens + 8)
-            agrees = reply.answer is not None and reply.answer == full.answer
-            known[program] = float(reply.right if run.reward == "gold" else agrees)
+            if run.reward == "draft":
+                agreed = await bench.agreement(asked, full.ids, program)
+                known[program] = round(time_saved(agreed, program.cost / bench.full.cost), 4)
+            else:
+                reply = await tried(bench, asked, full, program)
+                agrees = reply.answer is not None and reply.answer == full.answer
+                known[program] = float(reply.right if run.reward == "gold" else agrees)
         tree.report(program, known[program])
     return {
         "question": question.question,
@@ -122,39 +142,52 @@ async def search_question(bench: Bench, question: Question, run: SearchRun, seed
 
 
 def candidates(rows: Sequence[dict[str, Any]], full: LayerProgram) -> list[LayerProgram]:
-    """Full depth, and the programs that were rewarded on the most questions, the shorter first among equals."""
-    rewarded: dict[LayerProgram, int] = {}
+    """Full depth, and the programs that were rewarded most over all questions, the shorter first among equals."""
+    rewarded: dict[LayerProgram, float] = {}
     for row in rows:
         for text, reward in row["tried"]:
             if reward:
                 program = LayerProgram.parse(text)
-                rewarded[program] = rewarded.get(program, 0) + 1
+                rewarded[program] = rewarded.get(program, 0.0) + reward
     rewarded.pop(full, None)
     order = sorted(rewarded, key=lambda program: (-rewarded[program], program.cost, program.layers))
     return [full, *order[:CANDIDATES]]
 
 
-async def try_all(
-    bench: Bench, questions: Sequence[Question], programs: Sequence[LayerProgram], progress: Callable[[int, int], None]
-) -> list[list[bool]]:
-    """By program, then by question: whether it answers right."""
-    gate, done = asyncio.Semaphore(8), 0
+def draft_summary(
+    rows: Sequence[dict[str, Any]], agreement: dict[LayerProgram, float], full: LayerProgram, run: SearchRun
+) -> dict[str, Any]:
+    """What drafts are worth: the best of each question, and the front of programs tried on all of them.
 
-    async def one(question: Question) -> list[bool]:
-        nonlocal done
-        async with gate:
-            asked = bench.ask(question)
-            full = await bench.answer(asked, bench.full)
-            replies = [
-                full if program == bench.full else await bench.answer(asked, program, LONGER * full.tokens + 8)
-                for program in programs
-            ]
-        done += 1
-        progress(done, len(questions))
-        return [reply.right for reply in replies]
+    `speed_up` is what the formula of `worth` makes of agreement and layers, not a measured time.
+    """
+    best = [max(reward for _, reward in row["tried"]) for row in rows]
+    return {
+        "reward": run.reward,
+        "oracle": False,
+        "simulations": run.simulations,
+        "questions": len(rows),
+        "model_layers": full.cost,
+        "a_draft_pays": round(sum(saved > 0 for saved in best) / len(rows), 4),
+        "best_speed_up": round(sum(1 / (1 - saved) for saved in best) / len(rows), 4),
+        "front": [
+            {
+                "program": str(program),
+                "layers": program.cost,
+                "agreement": round(share, 4),
+                "speed_up": round(speed_up(share, program.cost / full.cost), 4),
+            }
+            for program, share in front(agreement)
+        ],
+    }
 
-    by_question = await asyncio.gather(*(one(question) for question in questions))
-    return [list(column) for column in zip(*by_question, strict=True)]
+
+def draft_bank(agreement: dict[LayerProgram, float], full: LayerProgram, run: SearchRun, questions: int) -> Bank:
+    """The shorter programs of the front, named by their length; their accuracy as drafts is that of the full model."""
+    source = f"front of a search with reward draft on {questions} questions"
+    found = [program for program, _ in front(agreement) if program != full]
+    entries = {f"draft{program.cost}": BankEntry(program=str(program), source=source) for program in found}
+    return Bank(model=run.model, layers=full.cost, programs=entries)
 
 
 def shortest(row: dict[str, Any]) -> LayerProgram | None:
@@ -177,6 +210,8 @@ def summary(
         "reward": run.reward,
         "oracle": run.reward == "gold",
         "simulations": run.simulations,
+        "length_penalty": run.length_penalty,
+        "skip_only": run.skip_only,
         "questions": len(rows),
         "model_layers": full.cost,
         "full_accuracy": round(sum(right) / len(rows), 4),
@@ -212,10 +247,11 @@ def plot(result: dict[str, Any], path: Path) -> None:
 
     figure, axes = plt.subplots(figsize=(6, 4))
     points = result["front"]
-    axes.step([p["layers"] for p in points], [p["accuracy"] for p in points], where="post", marker="o", label="front")
-    axes.plot(result["model_layers"], result["full_accuracy"], "k*", markersize=12, label="full depth")
+    measure = "agreement" if result["reward"] == "draft" else "accuracy"
+    axes.step([p["layers"] for p in points], [p[measure] for p in points], where="post", marker="o", label="front")
+    axes.plot(result["model_layers"], result.get("full_accuracy", 1.0), "k*", markersize=12, label="full depth")
     axes.set_xlabel("layers run")
-    axes.set_ylabel("accuracy")
+    axes.set_ylabel("tokens the full model would have written" if measure == "agreement" else measure)
     axes.grid(alpha=0.3)
     axes.legend()
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -88,7 +88,8 @@ class RaceClient:
         wanted = context.options.speculative
         if wanted is not None and self._no_speculation is None:
             params = params.clone()
-            wish = Wish("rasd" if wanted.enabled else "off", wanted.tokens)
+            layers = context.draft.layers if context.draft is not None else ()
+            wish = Wish("rasd" if wanted.enabled else "off", wanted.tokens, layers)
             params.extra_args = {**(params.extra_args or {}), KEY: wish.as_argument()}
         async for output in self._answer_plainly_or_by_race(context, prompt, params, request_id, options):
             yield output
@@ -159,6 +160,9 @@ class RaceClient:
                 logger.exception("The router failed; the request runs all layers.")
                 METRICS.failures.labels("depth").inc()
                 account.skip("depth", f"failed ({type(error).__name__}: {error}); the request ran all layers")
+                return [self._inner]
+            if reason is not None and all(program.is_full(layers) for program in programs):
+                account.skip("depth", reason)  # the router saw nothing to save
                 return [self._inner]
             account.record_depth(programs, layers, reason)
             return [self._inner if p.is_full(layers) else ProgrammedEngine(self._inner, p) for p in programs]

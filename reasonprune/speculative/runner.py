@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from vllm.platforms import current_platform
 
+from reasonprune.depth.drafting import Begun, LayerDrafter
+from reasonprune.depth.support import draftable, undraftable
 from reasonprune.speculative.drafting import Drafter, Row, Tokens
 from reasonprune.speculative.engine_side import make_drafter
 from reasonprune.speculative.proposer import RetrievalProposer
@@ -30,6 +32,7 @@ class SpeculativeRunner:
     """Put before vLLM's model runner in the bases of a class."""
 
     rasd: Drafter | None = None
+    layer_drafter: LayerDrafter | None = None
     _began = 0.0
 
     def load_model(self, *args: Any, **kwargs: Any) -> None:
@@ -40,6 +43,8 @@ class SpeculativeRunner:
         drafter = getattr(runner, "drafter", None)
         if isinstance(drafter, RetrievalProposer):
             self.rasd = drafter.core
+            if undraftable(runner.vllm_config) is None:
+                self.layer_drafter = LayerDrafter(runner.model, runner.vllm_config, self._metadata)
         elif runner.use_async_scheduling:
             logger.warning("Drafts are not fused with retrieval: that needs --no-async-scheduling.")
         else:
@@ -76,11 +81,13 @@ class SpeculativeRunner:
 
     def _drafted(
         self, scheduler_output: Any, sampled_token_ids: Any, *args: Any, **kwargs: Any
-    ) -> tuple[Sequence[Sequence[int]], Sequence[Mapping[int, float]] | None]:
+    ) -> tuple[Sequence[Sequence[int]], Sequence[Mapping[int, float] | None] | None]:
         """What the configured drafter proposes by row, and its first distribution where it is a model."""
         drafter = self.drafter  # type: ignore[attr-defined]
         requests = (self.requests[name] for name in self.input_batch.req_ids)  # type: ignore[attr-defined]
-        if isinstance(drafter, RetrievalProposer) or not any(_wish(request).drafts for request in requests):
+        if isinstance(drafter, RetrievalProposer):
+            return self._drafted_by_layers(sampled_token_ids)
+        if not any(_wish(request).drafts for request in requests):
             return [], None
         with first_logits(getattr(drafter, "model", None)) as captured:
             drafted = super().propose_draft_token_ids(scheduler_output, sampled_token_ids, *args, **kwargs)  # type: ignore[misc]
@@ -92,11 +99,48 @@ class SpeculativeRunner:
         pairs = zip(tokens.tolist(), chances.tolist(), strict=True)
         return drafted, [dict(zip(row, chance, strict=True)) for row, chance in pairs]
 
+    def _drafted_by_layers(
+        self, sampled_token_ids: Any
+    ) -> tuple[Sequence[Sequence[int]], Sequence[Mapping[int, float] | None] | None]:
+        """As `_drafted`, by the model itself, for the requests that name layers to draft with."""
+        runner, drafter = self, self.layer_drafter
+        if drafter is None:
+            return [], None
+        begun = [row for place in range(len(runner.input_batch.req_ids)) if (row := self._begun(place))]  # type: ignore[attr-defined]
+        begun = [row for row in begun if sampled_token_ids[row.place]]  # others are still in their prefill
+        if not begun:
+            return [], None
+        batch: Any = runner.input_batch  # type: ignore[attr-defined]
+        table = batch.block_table[0]
+        drafter.draft(begun, table.get_device_tensor(len(batch.req_ids)), table.block_size)
+        rows = {row.place: row for row in begun}
+        places = range(len(batch.req_ids))
+        drafted = [rows[place].drafted if place in rows else [] for place in places]
+        return drafted, [rows[place].first or None if place in rows else None for place in places]
+
+    def _begun(self, place: int) -> Begun | None:
+        """The row of the batch as `LayerDrafter` takes it, None where its request names no layers to draft with."""
+        runner: Any = self
+        batch, table = runner.input_batch, runner.input_batch.block_table[0]
+        wish = _wish(runner.requests[batch.req_ids[place]])
+        if not wish.drafts or not draftable(wish.layers, runner.model.config.num_hidden_layers):
+            return None
+        length = int(batch.num_tokens_no_spec[place])
+        longest = self.rasd.longest if self.rasd is not None else 0
+        # vLLM has reserved no rows for drafts that a model of ours writes: what is left of the last block is there.
+        held = int(table.num_blocks_per_row[place]) * table.block_size - (length - 1)
+        room = min(longest, wish.tokens or longest, runner.max_model_len - length - 1, held)
+        return Begun(place, wish.layers, int(batch.token_ids_cpu[place, length - 1]), length - 1, room)
+
+    def _metadata(self, common: Any) -> Any:
+        builder = self.attn_groups[0][0].get_metadata_builder(0)  # type: ignore[attr-defined]
+        return builder.build(common_prefix_len=0, common_attn_metadata=common)
+
     def _rows(
         self,
         sampled_token_ids: Any,
         drafted: Sequence[Sequence[int]],
-        first: Sequence[Mapping[int, float]] | None,
+        first: Sequence[Mapping[int, float] | None] | None,
     ) -> tuple[list[Row], list[int]]:
         """The rows that can be drafted for, and their places in the batch."""
         runner: Any = self

@@ -15,11 +15,13 @@ Method = Literal["rasd", "off", "draft", "retrieval", "ngram", "suffix"]
 class Wish:
     """`method`: `off` drafts nothing; all others but `rasd` are there to compare with. `tokens`: most of a draft.
 
-    `draft` and `retrieval` use one half of RASD each; `ngram` and `suffix` are other rules.
+    `draft` and `retrieval` use one half of RASD each; `ngram` and `suffix` are other rules. `layers`: the layers of the
+    model itself that draft, ascending, where no drafter is configured.
     """
 
     method: Method = "rasd"
     tokens: int | None = None
+    layers: tuple[int, ...] = ()
 
     @property
     def drafts(self) -> bool:
@@ -27,7 +29,7 @@ class Wish:
         return self.method in ("rasd", "draft")
 
     def as_argument(self) -> dict[str, Any]:
-        return {"method": self.method, "tokens": self.tokens}
+        return {"method": self.method, "tokens": self.tokens, "layers": list(self.layers)}
 
     @classmethod
     def of(cls, extra_args: Mapping[str, Any] | None) -> Wish:
@@ -36,8 +38,11 @@ class Wish:
         What cannot be understood counts as not said: it is too late for an error inside a running batch.
         """
         given = (extra_args or {}).get(KEY)
+        layers: tuple[int, ...] = ()
         if isinstance(given, Mapping):
             method, tokens = given.get("method", "rasd"), given.get("tokens")
+            named = given.get("layers")
+            layers = tuple(named) if isinstance(named, (list, tuple)) else ()
         elif isinstance(given, str):
             method, tokens = given, None
         elif isinstance(given, (int, float)):
@@ -45,4 +50,4 @@ class Wish:
         else:
             return cls()
         valid = isinstance(tokens, int) and tokens >= 1
-        return cls(method if method in get_args(Method) else "rasd", tokens if valid else None)
+        return cls(method if method in get_args(Method) else "rasd", tokens if valid else None, layers)

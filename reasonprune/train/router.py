@@ -20,8 +20,7 @@ from reasonprune.bench.dataset import Question, read_dataset
 from reasonprune.depth.bank import check_bank, read_bank
 from reasonprune.depth.program import LayerProgram
 from reasonprune.depth.router import FEATURES, Floats, Router, features
-from reasonprune.depth.searching import try_all
-from reasonprune.depth.trial import open_bench
+from reasonprune.depth.trial import open_bench, right_of, try_all
 
 HELD_OUT = 0.3  # share of the training questions that set the threshold
 STEPS, RATE, DECAY = 600, 0.05, 0.02
@@ -68,8 +67,11 @@ def train_router(
 
             async def of(questions: Sequence[Question], before: int) -> Labels:
                 rows = [features(bench.ask(q).prompt["prompt_token_ids"]) for q in questions]
-                total = len(train) + len(unseen)
-                right = await try_all(bench, questions, tried, lambda done, _: progress(before + done, total))
+                total = (len(train) + len(unseen)) * len(tried)
+                done_before = before * len(tried)
+                right = await try_all(
+                    bench, questions, tried, right_of, lambda done, _: progress(done_before + done, total)
+                )
                 return Labels(np.stack(rows), np.array(right, bool).T)
 
             return await of(train, 0), await of(unseen, len(train)) if unseen else None

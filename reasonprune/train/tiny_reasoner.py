@@ -11,8 +11,10 @@ import itertools
 import json
 import math
 import random
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,13 +46,19 @@ TEST_LEVELS = (3, 4, 5, HARDEST)  # levels 1 and 2 are solved by nearly every tr
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training. `slip_rate`: share of computations that the training data gets wrong."""
+    """A stretch of training. `slip_rate`: share of computations that the training data gets wrong.
+
+    `layer_dropout`: chance of each layer to be left out of a step; empty: none ever is. `batch_tokens`: unset, the
+    configuration's.
+    """
 
     steps: int
     learning_rate: float
     slip_rate: float
     hesitant: bool
     warmup_steps: int = 200
+    layer_dropout: tuple[float, ...] = ()
+    batch_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,18 @@ class TrainConfig:
     batch_tokens: int = 4096
     seed: int = 0
     threads: int = 2
+
+
+# Later layers are missed least, the last one apart (LayerSkip, arXiv 2404.16710, raises the rate with depth as well).
+LAYER_DROPOUT = Phase(
+    steps=800,
+    learning_rate=1e-3,
+    slip_rate=0.02,
+    hesitant=True,
+    warmup_steps=50,
+    layer_dropout=(0.0, 0.0, 0.0, 0.1, 0.5, 0.0),
+    batch_tokens=2048,
+)
 
 
 def build_tokenizer(seed: int, vocab_size: int = 512) -> PreTrainedTokenizerFast:
@@ -124,11 +144,16 @@ CHUNK = 2048  # problems drawn at a time, to be grouped by length
 
 
 def groups_of_rows(
-    tokenizer: PreTrainedTokenizerFast, phase: Phase, batch_tokens: int, seed: int, seen: set[str] | None = None
+    tokenizer: PreTrainedTokenizerFast,
+    phase: Phase,
+    batch_tokens: int,
+    seed: int,
+    seen: set[str] | None = None,
+    unlike: Container[str] = (),
 ) -> Iterator[list[Row]]:
     """Endless groups of (prompt ids, solution ids) of similar lengths, the same for the same seed.
 
-    `seen` collects the questions that were drawn.
+    `seen` collects the questions that were drawn; those in `unlike` are left out.
     """
     rng = random.Random(seed)
     write = sample_hesitant_solution if phase.hesitant else sample_solution
@@ -136,6 +161,8 @@ def groups_of_rows(
         examples = []
         for _ in range(CHUNK):
             problem = sample_problem(rng)
+            if problem.question in unlike:
+                continue
             if seen is not None:
                 seen.add(problem.question)
             messages = [{"role": "user", "content": problem.question}]
@@ -157,7 +184,8 @@ def write_test_problems(out: Path, tokenizer: PreTrainedTokenizerFast, config: T
     """`test.jsonl`: problems of the harder levels in turn that training never saw."""
     seen: set[str] = set()
     for number, phase in enumerate(config.phases, 1):
-        groups = groups_of_rows(tokenizer, phase, config.batch_tokens, config.seed + number, seen)
+        batch_tokens = phase.batch_tokens or config.batch_tokens
+        groups = groups_of_rows(tokenizer, phase, batch_tokens, config.seed + number, seen)
         for _ in itertools.islice(groups, phase.steps):
             pass
     problems = sample_problems(config.seed + TEST_SEED, count, TEST_LEVELS, unlike=seen)
@@ -204,25 +232,64 @@ def train(out: Path, config: TrainConfig, begin_with: Path | None = None) -> Non
     write_test_problems(out, tokenizer, config)
 
 
+def train_to_miss_layers(out: Path, begin_with: Path, phase: Phase = LAYER_DROPOUT, seed: int = 0) -> None:
+    """A phase with layer dropout on top of the model in `begin_with`, whose test problems it does not see."""
+    torch.manual_seed(seed)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(begin_with)
+    model = build_model(tokenizer)
+    model.load_state_dict(LlamaForCausalLM.from_pretrained(begin_with, dtype=torch.float32).state_dict())
+    done = json.loads((begin_with / "training.json").read_text())["phases"]
+    lines = (begin_with / "test.jsonl").read_text(encoding="utf-8").splitlines()
+    config = TrainConfig(phases=(*TrainConfig.phases, phase), seed=seed, threads=1)
+    torch.set_num_threads(config.threads)
+    unlike = frozenset(json.loads(line)["question"] for line in lines)
+    done.append(_run_phase(model, tokenizer, phase, len(done) + 1, config, unlike))
+    save(out, model, tokenizer, config, done)
+    shutil.copyfile(begin_with / "test.jsonl", out / "test.jsonl")
+
+
+@contextmanager
+def layers_left_out(model: LlamaForCausalLM, rates: tuple[float, ...], rng: random.Random) -> Iterator[None]:
+    """Within, `model` runs without the layers that chance takes from it."""
+    every = model.model.layers
+    kept = [layer for layer, rate in zip(every, rates, strict=True) if rng.random() >= rate] if rates else every
+    model.model.layers = torch.nn.ModuleList(kept)
+    # transformers runs as many layers as the configuration says, whatever the list holds.
+    model.config.num_hidden_layers = len(kept)
+    try:
+        yield
+    finally:
+        model.model.layers = every
+        model.config.num_hidden_layers = len(every)
+
+
 def _run_phase(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, phase: Phase, number: int, config: TrainConfig
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    phase: Phase,
+    number: int,
+    config: TrainConfig,
+    unlike: Container[str] = (),
 ) -> dict[str, object]:
     decayed = [p for p in model.parameters() if p.dim() > 1]
     plain = [p for p in model.parameters() if p.dim() <= 1]
     optimizer = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}], betas=(0.9, 0.98)
     )
-    groups = groups_of_rows(tokenizer, phase, config.batch_tokens, config.seed + number)
+    batch_tokens = phase.batch_tokens or config.batch_tokens
+    groups = groups_of_rows(tokenizer, phase, batch_tokens, config.seed + number, unlike=unlike)
+    chance = random.Random(config.seed)
     began, trained_tokens, smooth = time.monotonic(), 0, math.nan
     model.train()
-    compiled = torch.compile(model, dynamic=True)
+    # Every choice of layers would be compiled anew.
+    compiled = model if phase.layer_dropout else torch.compile(model, dynamic=True)
     bar = tqdm(range(phase.steps), desc=f"TinyReasoner, phase {number}", mininterval=5)
     for step in bar:
         ids, labels = _padded(next(groups), tokenizer.pad_token_id)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(step, phase)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss = compiled(input_ids=ids, labels=labels).loss
+        with layers_left_out(model, phase.layer_dropout, chance), torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = compiled(input_ids=ids, labels=labels, use_cache=False).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

@@ -129,5 +129,22 @@ def test_layers_that_cannot_be_chosen_here_are_told(programs, field, reason):
     assert reason in context.account.not_applied[0]["reason"]
 
 
+DRAFT = {"speculative": {"layers": "0-3,5"}}
+
+
+def test_layers_that_draft_are_chosen():
+    context = prepare({"model": "demo", "reasonprune": DRAFT}, settings(), SERVED, PROGRAMS).context
+    assert context.draft == LayerProgram.parse("0-3,5")
+    off = {"speculative": {"layers": "0-3,5", "enabled": False}}
+    assert prepare({"model": "demo", "reasonprune": off}, settings(), SERVED, PROGRAMS).context.draft is None
+
+
+def test_layers_that_cannot_draft_here_are_told():
+    elsewhere = Programs(DepthSupport(6, 6, no_draft="this server drafts by the method eagle3"))
+    context = prepare({"model": "demo", "reasonprune": DRAFT}, settings(), SERVED, elsewhere).context
+    assert context.draft is None
+    assert "layers 0-3,5 do not draft: this server drafts by" in context.account.not_applied[0]["reason"]
+
+
 def test_a_server_may_choose_layers_for_all_requests():
     assert prepare({"model": "demo"}, settings(**LEAN), SERVED, PROGRAMS).context.depth is not None

@@ -39,6 +39,14 @@ def test_methods_begin_with_base() -> None:
     assert methods_of(",".join(METHODS), "tiny") == tuple(METHODS)
 
 
+def test_layers_of_the_model_may_draft() -> None:
+    assert methods_of("draft", None, "0-3,5") == ("base", "draft")
+    with pytest.raises(RequestError, match="choose one"):
+        methods_of("draft", "tiny", "0-3,5")
+    with pytest.raises(RequestError, match="runs backwards"):
+        methods_of("draft", None, "5-3")
+
+
 @pytest.mark.parametrize(("names", "words"), [("rads", "'rads' is not known"), ("draft", "needs --draft-model")])
 def test_wrong_methods_are_named(names: str, words: str) -> None:
     with pytest.raises(RequestError, match=words):

@@ -100,12 +100,25 @@ def test_files_for_another_model_stop_the_server(tmp_path):
     [
         (Settings(depth=DepthOptions(program="0-9")), "settings.depth", "names layer 9"),
         (Settings(presets={"a": Options(depth=DepthOptions(program="leen"))}), "settings.presets.a.depth", "'lean'"),
+        (Settings(speculative={"layers": "0-5"}), "settings.speculative.layers", "a draft leaves layers out"),
     ],
 )
 def test_a_server_whose_own_settings_cannot_be_followed_does_not_start(programs, settings, param, words):
     with pytest.raises(RequestError, match=words) as caught:
         programs.check(settings)
     assert caught.value.param == param
+
+
+@pytest.mark.parametrize(("text", "layers"), [("0-3,5", (0, 1, 2, 3, 5)), ("lean", LEAN.layers), ("4", (4,))])
+def test_layers_that_draft(programs, text, layers):
+    assert programs.draft(text).layers == layers
+
+
+@pytest.mark.parametrize("text", ["0-5", "full", "auto", "0,0-4", "4,3", "0-9", "leen"])
+def test_layers_that_cannot_draft(programs, text):
+    with pytest.raises(RequestError) as caught:
+        programs.draft(text)
+    assert caught.value.param == "reasonprune.speculative.layers"
 
 
 def test_an_engine_without_layer_programs_refuses_settings_that_ask_for_them(programs):

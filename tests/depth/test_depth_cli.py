@@ -20,4 +20,4 @@ def test_a_reward_must_be_one_of_two(tmp_path):
     arguments = ["depth", "search", "--model", "tiny", "--data", out, "--out", out, "--json", out, "--reward", "luck"]
     result = CliRunner().invoke(app, arguments)
     assert isinstance(result.exception, RequestError)
-    assert "choose gold or agreement" in result.exception.message
+    assert "choose gold, agreement or draft" in result.exception.message

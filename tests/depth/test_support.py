@@ -51,6 +51,24 @@ def test_what_is_supported():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        ({"speculative": SimpleNamespace(method="eagle3")}, "drafts by the method eagle3"),
+        ({"lora": object()}, "--enable-lora"),
+        ({"worker": "auto"}, "--worker-cls"),
+    ],
+)
+def test_where_layers_cannot_draft_it_is_told(changes, words):
+    assert words in support_of(config(**changes)).no_draft
+
+
+def test_layers_may_draft_where_programs_may_not_run():
+    found = support_of(config(speculative=SimpleNamespace(method="custom_class")))
+    assert found.no_draft is None
+    assert "let the program draft" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
         (
             {"architectures": ["GptOssForCausalLM"]},
             "GptOssForCausalLM is not supported; supported are Llama",
@@ -61,7 +79,7 @@ def test_what_is_supported():
         ({"pipeline": 2}, "one device"),
         ({"tensor": 2}, "one device"),
         ({"lora": object()}, "--enable-lora"),
-        ({"speculative": object()}, "--speculative-config"),
+        ({"speculative": SimpleNamespace(method="ngram")}, "--speculative-config"),
         ({"transfer": object()}, "--kv-transfer-config"),
         ({"worker": "auto"}, "--worker-cls reasonprune.engine.worker.CPUWorker"),
     ],

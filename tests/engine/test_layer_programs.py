@@ -149,6 +149,14 @@ async def test_auto_runs_what_the_router_chooses(engine: Any, prompts: Any, refe
     assert account.depth["reason"].startswith("right with probability")
 
 
+async def test_a_router_that_is_unsure_is_told_as_not_applied(engine: Any, prompts: Any, reference: Any) -> None:
+    output, account = await routed(engine, Routed(None), prompts[0])
+    assert confirmed(reference, prompts[0], output, PROGRAMS[0])
+    assert account.applied == []
+    assert account.not_applied[0]["technique"] == "depth"
+    assert "says the router" in account.not_applied[0]["reason"]
+
+
 async def test_a_router_that_fails_costs_no_answer(engine: Any, prompts: Any, reference: Any) -> None:
     output, account = await routed(engine, Routed(None, RuntimeError("no weights")), prompts[0])
     assert confirmed(reference, prompts[0], output, PROGRAMS[0])

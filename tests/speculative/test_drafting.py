@@ -182,7 +182,8 @@ def test_recent_responses_are_bounded() -> None:
         ({KEY: "off"}, Wish("off")),
         ({KEY: 0}, Wish("off")),
         ({KEY: 5}, Wish(tokens=5)),
-        ({KEY: {"method": "nonsense", "tokens": "x"}}, Wish()),
+        ({KEY: {"method": "nonsense", "tokens": "x", "layers": 3}}, Wish()),
+        ({KEY: {"method": "draft", "layers": [0, 2]}}, Wish("draft", layers=(0, 2))),
         ({KEY: []}, Wish()),
     ],
 )

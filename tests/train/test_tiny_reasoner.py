@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,18 @@ transformers = pytest.importorskip("transformers")
 
 from reasonprune.models import resolve
 from reasonprune.train import tiny_reasoner
-from reasonprune.train.tiny_reasoner import IGNORED, Phase, TrainConfig, build_tokenizer, learning_rate_at, train
+from reasonprune.train.tiny_reasoner import (
+    IGNORED,
+    Phase,
+    TrainConfig,
+    build_model,
+    build_tokenizer,
+    groups_of_rows,
+    layers_left_out,
+    learning_rate_at,
+    train,
+    train_to_miss_layers,
+)
 
 SHORT = Phase(steps=2, learning_rate=1e-3, slip_rate=0.02, hesitant=True, warmup_steps=1)
 
@@ -46,6 +58,43 @@ def test_a_phase_can_be_taken_up_again(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(problems) == 1000
     assert {problem["level"] for problem in problems} == {3, 4, 5, 6}
     transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "two")
+
+
+def test_layers_are_left_out_of_a_step_and_come_back() -> None:
+    model = build_model(build_tokenizer(0))
+    every = list(model.model.layers)
+    with layers_left_out(model, (0.0, 1.0, 0.0, 0.0, 1.0, 0.0), random.Random(0)):
+        assert list(model.model.layers) == [every[0], every[2], every[3], every[5]]
+        assert model.config.num_hidden_layers == 4
+    assert list(model.model.layers) == every
+    assert model.config.num_hidden_layers == 6
+
+
+def test_problems_to_be_tested_on_are_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiny_reasoner, "CHUNK", 64)
+    tokenizer, drawn, others = build_tokenizer(0), set[str](), set[str]()
+    next(groups_of_rows(tokenizer, SHORT, 512, 0, drawn))
+    next(groups_of_rows(tokenizer, SHORT, 512, 0, others, unlike=drawn))
+    assert drawn
+    assert not drawn & others
+
+
+def test_the_shipped_model_learns_to_miss_layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiny_reasoner, "CHUNK", 64)
+    shipped = Path(resolve("tiny").path)
+    phase = Phase(2, 1e-3, 0.02, True, 1, layer_dropout=(0, 0, 0, 0.5, 1.0, 0), batch_tokens=512)
+    train_to_miss_layers(tmp_path, shipped, phase)
+    provenance = json.loads((tmp_path / "training.json").read_text())
+    assert [done["steps"] for done in provenance["phases"]] == [6000, 2000, 2]
+    assert provenance["config"]["phases"][-1]["layer_dropout"] == [0, 0, 0, 0.5, 1.0, 0]
+    assert (tmp_path / "test.jsonl").read_text() == (shipped / "test.jsonl").read_text()
+    old, new = (transformers.AutoModelForCausalLM.from_pretrained(path) for path in (shipped, tmp_path))
+    assert new.config.num_hidden_layers == 6
+    same = [
+        torch.equal(a, b)
+        for a, b in zip(old.model.layers[4].parameters(), new.model.layers[4].parameters(), strict=True)
+    ]
+    assert all(same), "what was always left out was not trained"
 
 
 def test_the_shipped_model_is_small_and_says_how_it_was_made() -> None:
