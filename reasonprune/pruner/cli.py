@@ -1,4 +1,4 @@
-"""The commands of the context pruner: `reasonprune prune`, `bench context` and `train pruner`."""
+"""The commands of the context pruner: `reasonprune prune`, `bench context`, `train pruner` and `train pruner-labels`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ PrunerModel = Annotated[
     str | None, typer.Option(help="folder or hub id of a pruner (ours, Provence, XProvence, OpenProvence); unset: ours")
 ]
 Seed = Annotated[int, typer.Option(help="of everything random in this run")]
+LABEL_OUTCOMES = (("cited", "unanswered"), ("uncited", "invalid"))
 
 
 def prune(
@@ -133,8 +134,40 @@ def train_pruner(
     print(f"{out}: {last['steps']} steps, loss {last['final_loss']}, {last['seconds']} s", file=sys.stderr)
 
 
+def label_pruner(
+    data: Annotated[Path, typer.Argument(help="questions with contexts; labels are not read")],
+    out: Annotated[Path, typer.Option(help="JSON Lines for `train pruner`; goes on where it stopped")],
+    model: Annotated[str | None, typer.Option(help="labels here: short name, path or hub id")] = None,
+    upstream: Annotated[str | None, typer.Option(help="labels instead: URL of an OpenAI-compatible server")] = None,
+    upstream_model: Annotated[str | None, typer.Option(help="unset: the first that the server lists")] = None,
+    limit: Annotated[int | None, typer.Option(help="only the first questions")] = None,
+    concurrency: Annotated[int, typer.Option(help="questions under way at once")] = 8,
+) -> None:
+    """Have an LLM answer questions and cite sentences; the citations are labels that `train pruner` learns from.
+
+    A server's key is taken from REASONPRUNE_UPSTREAM_KEY. Replies that cite nothing, or what is not there, are
+    discarded and counted.
+    """
+    import os
+
+    from reasonprune.terminal import progress_bar
+    from reasonprune.train.label import LabelConfig, discarded, label_file
+
+    server = (upstream, upstream_model, os.environ.get("REASONPRUNE_UPSTREAM_KEY")) if upstream else None
+    config = LabelConfig(model, server, concurrency)
+    with progress_bar() as progress:
+        task = progress.add_task("labelling", total=None)
+        counts = label_file(
+            data, out, config, limit, lambda done, total: progress.update(task, completed=done, total=total)
+        )
+    kept, dropped = (sum(counts.get(name, 0) for name in names) for names in LABEL_OUTCOMES)
+    details = ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "nothing left to label"
+    print(f"{out}: {kept} labelled; {dropped} discarded ({discarded(out).name}): {details}")
+
+
 def mount(app: typer.Typer, bench: typer.Typer, train: typer.Typer) -> None:
     """Adds the commands to the command line's three groups."""
     app.command()(prune)
     bench.command("context")(bench_context)
     train.command("pruner")(train_pruner)
+    train.command("pruner-labels")(label_pruner)
