@@ -1,4 +1,4 @@
-"""The commands of the context pruner: `reasonprune prune`, `bench context`, `train pruner` and `train pruner-labels`."""
+"""The commands of the context pruner: `reasonprune prune`, `bench context`, `train pruner`, `train pruner-labels`."""
 
 from __future__ import annotations
 
@@ -108,8 +108,9 @@ def train_pruner(
     out: Annotated[Path, typer.Option(help="folder for the weights and how they came about")],
     base: Annotated[str, typer.Option(help="a sentence encoder: short name, folder or Hugging Face id")] = "minilm",
     join: Annotated[int, typer.Option(help="layers that read question and context apart, and stay as they are")] = 4,
-    epochs: float = 1.0,
-    learning_rate: float = 3e-4,
+    epochs: float = 3.0,
+    minutes: Annotated[float | None, typer.Option(help="of fitting, at most; unset: until the epochs are over")] = None,
+    learning_rate: float = 1e-3,
     batch: Annotated[int, typer.Option(help="contexts a step")] = 32,
     held_out: Annotated[float, typer.Option(help="share of the articles that is set aside")] = 0.0,
     begin_with: Annotated[Path | None, typer.Option(help="a folder saved before, to train further")] = None,
@@ -123,6 +124,7 @@ def train_pruner(
         base=base,
         join=join,
         epochs=epochs,
+        minutes=minutes,
         learning_rate=learning_rate,
         batch=batch,
         held_out_share=held_out,

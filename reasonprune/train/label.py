@@ -114,10 +114,11 @@ async def label_with(
                     return
             found = read_reply(reply, len(example.sentences))
             counts[found.outcome] += 1
-            row = {"id": identity(example), "labelled_by": config.labeller, "reply": reply, "outcome": found.outcome}
+            row: dict[str, Any] = {}
             if found.labels is not None:
-                shown = {"question": example.question, "sentences": example.sentences, "labels": found.labels}
-                row = {**shown, "group": example.group, **row}
+                row = {"question": example.question, "sentences": example.sentences, "labels": found.labels}
+                row["group"] = example.group
+            row |= {"id": identity(example), "labelled_by": config.labeller, "reply": reply, "outcome": found.outcome}
             file = dropped if found.labels is None else kept
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
             file.flush()
