@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from reasonprune.pruner.late import LateNet
 from reasonprune.pruner.rounding import Calibration
 
+EVEN = 0.5
+"""The cosine that says nothing either way, so that ranking scores spread over 0 to 1."""
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -80,7 +82,7 @@ class LateModel:
     """A `LateNet`. What the lower layers make of a text is kept, up to `cached_tokens`, for the next question on it.
 
     Its ranking logit is that of the network's head, plus `likeness` times the cosine of the base encoder's own vectors
-    of question and text: the encoder has seen many more kinds of questions than the head.
+    of question and text, less EVEN: the encoder has seen many more kinds of questions than the head.
     """
 
     def __init__(
@@ -110,7 +112,7 @@ class LateModel:
             keep, rank = self.network(question, question_mask, context, context_mask)
             if self.likeness:
                 asked, given = (torch.stack([read[one].vector for one in part]) for part in (questions, texts))
-                rank = rank.float() + self.likeness * (asked * given).sum(1)
+                rank = rank.float() + self.likeness * ((asked * given).sum(1) - EVEN)
         probabilities = torch.sigmoid(keep.float()).tolist()
         reading = Reading([], [], rank.float().tolist())
         for text, row in zip(texts, probabilities, strict=True):
