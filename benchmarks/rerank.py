@@ -13,7 +13,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
+
+from rich.progress import track
 
 from reasonprune.bench.provenance import provenance, write
 from reasonprune.pruner import ContextPruner
@@ -52,13 +53,10 @@ def ndcg(ordered: Sequence[str], grades: dict[str, int]) -> float:
     return gain([grades.get(passage, 0) for passage in ordered]) / gain(sorted(grades.values(), reverse=True))
 
 
-def measure(queries: Sequence[Query], rank: Rank) -> dict[str, float]:
-    """Mean nDCG@10, and seconds for all queries. Equal scores stay in the order they came."""
-    began, values = perf_counter(), []
-    for query in queries:
-        scores = dict(zip(query.candidates, rank(query.text, list(query.candidates.values())), strict=True))
-        values.append(ndcg(sorted(query.candidates, key=lambda one, of=scores: -of[one]), query.grades))
-    return {"ndcg_at_10": round(sum(values) / len(values), 4), "seconds": round(perf_counter() - began, 1)}
+def value(query: Query, rank: Rank) -> float:
+    """nDCG@10 of one query. Equal scores stay in the order they came."""
+    scores = dict(zip(query.candidates, rank(query.text, list(query.candidates.values())), strict=True))
+    return ndcg(sorted(query.candidates, key=lambda one: -scores[one]), query.grades)
 
 
 def main() -> None:
@@ -68,26 +66,39 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True)
     options = parser.parse_args()
     queries = read(options.data)[: options.queries]
-    pruner, alone, embedder = ContextPruner(), ContextPruner(), Embedder("minilm")
-    alone.model.likeness = 0.0
+    pruner, embedder = ContextPruner(), Embedder("minilm")
+    likeness = pruner.model.likeness
 
     def cosine(query: str, passages: Sequence[str]) -> list[float]:
         vectors = embedder.vectors([query, *passages])
         return [float(vectors[query] @ vectors[passage]) for passage in passages]
 
+    def head(query: str, passages: Sequence[str]) -> list[float]:
+        pruner.model.likeness = 0.0
+        try:
+            return pruner.rerank(query, passages)
+        finally:
+            pruner.model.likeness = likeness
+
     ranks: dict[str, Rank] = {
         "given": lambda _, passages: [0.0] * len(passages),
         "bm25": bm25,
         "minilm": cosine,
-        "head": alone.rerank,
+        "head": head,
         "ours": pruner.rerank,
     }
-    found = {}
-    for name, rank in ranks.items():
-        found[name] = measure(queries, rank)
-        print(name, found[name], flush=True)
-    result = {"queries": len(queries), "candidates": max(len(query.candidates) for query in queries), "methods": found}
+    values: dict[str, list[float]] = {name: [] for name in ranks}
+    for query in track(queries, "queries"):  # one after the other, so that head and ours share what is kept of texts
+        for name, rank in ranks.items():
+            values[name].append(value(query, rank))
+    methods = {name: {"ndcg_at_10": round(sum(found) / len(found), 4)} for name, found in values.items()}
+    result = {
+        "queries": len(queries),
+        "candidates": max(len(query.candidates) for query in queries),
+        "methods": methods,
+    }
     write(options.json, {**result, "provenance": provenance(None, options.data / "rerank.tsv")})
+    print(methods)
 
 
 if __name__ == "__main__":
