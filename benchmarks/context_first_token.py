@@ -15,6 +15,7 @@ from time import perf_counter
 from typing import Any
 
 import httpx
+from xquad import paragraphs
 
 from reasonprune.bench.provenance import provenance, write
 
@@ -25,18 +26,16 @@ SIDES: dict[str, dict[str, Any]] = {"whole": {}, "pruned": {"reasonprune": {"con
 
 def prompts(data: Path, count: int, seed: int) -> list[tuple[str, list[str]]]:
     """Messages, each with its paragraph among others of any article, and the texts that answer."""
-    articles = json.loads(data.read_text(encoding="utf-8"))["data"]
-    paragraphs = [paragraph for article in articles for paragraph in article["paragraphs"]]
+    found = paragraphs(data)
     chance = random.Random(seed)
     made = []
-    for paragraph in chance.sample(paragraphs, count):
-        qa = chance.choice(paragraph["qas"])
-        others = chance.sample([other for other in paragraphs if other is not paragraph], PASSAGES - 1)
-        texts = [other["context"] for other in others] + [paragraph["context"]]
+    for paragraph in chance.sample(found, count):
+        asked = chance.choice(paragraph.asked)
+        others = chance.sample([other for other in found if other is not paragraph], PASSAGES - 1)
+        texts = [other.text for other in others] + [paragraph.text]
         chance.shuffle(texts)
         documents = "\n".join(f"<document>\n{text}\n</document>" for text in texts)
-        answers = [answer["text"] for answer in qa["answers"]]
-        made.append((f"{documents}\n\nAnswer in a few words from the documents: {qa['question']}", answers))
+        made.append((f"{documents}\n\nAnswer in a few words from the documents: {asked.question}", list(asked.answers)))
     return made
 
 

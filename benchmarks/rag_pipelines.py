@@ -8,13 +8,13 @@ after pruning. With `--server` the components ask an endpoint that `reasonprune 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+
+from xquad import Asked, paragraphs
 
 from reasonprune.bench.provenance import provenance, write
 from reasonprune.integrations.pruning import RemotePruner
@@ -25,24 +25,10 @@ Ask = Callable[[str], tuple[list[str], list[str]]]
 """The texts that were retrieved for a question, and those that are left of them."""
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A question, and the texts that answer it."""
-
-    question: str
-    answers: tuple[str, ...]
-
-
 def read(data: Path, every: int) -> tuple[list[str], list[Asked]]:
     """All paragraphs, and every k-th question."""
-    articles = json.loads(data.read_text(encoding="utf-8"))["data"]
-    paragraphs = [paragraph for article in articles for paragraph in article["paragraphs"]]
-    asked = [
-        Asked(qa["question"], tuple({answer["text"] for answer in qa["answers"]}))
-        for paragraph in paragraphs
-        for qa in paragraph["qas"]
-    ]
-    return [paragraph["context"] for paragraph in paragraphs], asked[::every]
+    found = paragraphs(data)
+    return [paragraph.text for paragraph in found], [asked for one in found for asked in one.asked][::every]
 
 
 def langchain(texts: list[str], server: str | None) -> Ask:

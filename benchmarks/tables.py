@@ -374,6 +374,17 @@ def context() -> list[str]:
     return lines
 
 
+def rerank() -> list[str]:
+    heads = ("data", "queries", "candidates", "order", "nDCG@10")
+    lines = [row(*heads), row(*["---"] * len(heads))]
+    names = {"given": "as given", "bm25": "BM25", "minilm": "MiniLM cosine", "head": "ranking head alone"}
+    for result in load("rerank-*.json"):
+        where = (result["provenance"]["data"]["file"], result["queries"], result["candidates"])
+        for method, found in result["methods"].items():
+            lines.append(row(*where, names.get(method, "**/v1/rerank**"), f"{found['ndcg_at_10']:.3f}"))
+    return lines
+
+
 def first_token() -> list[str]:
     heads = ("model", "passages", "questions", "context", "time to first token", "answer in the reply")
     lines = [row(*heads), row(*["---"] * len(heads))]
@@ -555,6 +566,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "depth_drafts": depth_drafts,
     "depth_router": depth_router,
     "context": context,
+    "rerank": rerank,
     "rag": rag,
     "first_token": first_token,
     "graph": graph,

@@ -84,7 +84,8 @@ def _log_odds(logits: Tensor) -> Tensor:
 
 def _ours(folder: Path, device: str | None) -> tuple[Model, float]:
     tokenizer, network, recipe = weights.load(folder)
-    return LateModel(tokenizer, network, recipe.max_length, device, recipe.calibration), recipe.threshold
+    model = LateModel(tokenizer, network, recipe.max_length, device, recipe.calibration, recipe.likeness)
+    return model, recipe.threshold
 
 
 def _folder(name: str) -> Path:

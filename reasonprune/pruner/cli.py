@@ -1,4 +1,4 @@
-"""The commands of the context pruner: `reasonprune prune`, `bench context` and `train pruner`."""
+"""The commands of the context pruner: `reasonprune prune`, `bench context`, `train pruner`, `train pruner-labels`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ PrunerModel = Annotated[
     str | None, typer.Option(help="folder or hub id of a pruner (ours, Provence, XProvence, OpenProvence); unset: ours")
 ]
 Seed = Annotated[int, typer.Option(help="of everything random in this run")]
+LABEL_OUTCOMES = (("cited", "unanswered"), ("uncited", "invalid"))
 
 
 def prune(
@@ -107,8 +108,9 @@ def train_pruner(
     out: Annotated[Path, typer.Option(help="folder for the weights and how they came about")],
     base: Annotated[str, typer.Option(help="a sentence encoder: short name, folder or Hugging Face id")] = "minilm",
     join: Annotated[int, typer.Option(help="layers that read question and context apart, and stay as they are")] = 4,
-    epochs: float = 1.0,
-    learning_rate: float = 3e-4,
+    epochs: float = 3.0,
+    minutes: Annotated[float | None, typer.Option(help="of fitting, at most; unset: until the epochs are over")] = None,
+    learning_rate: float = 1e-3,
     batch: Annotated[int, typer.Option(help="contexts a step")] = 32,
     held_out: Annotated[float, typer.Option(help="share of the articles that is set aside")] = 0.0,
     begin_with: Annotated[Path | None, typer.Option(help="a folder saved before, to train further")] = None,
@@ -122,6 +124,7 @@ def train_pruner(
         base=base,
         join=join,
         epochs=epochs,
+        minutes=minutes,
         learning_rate=learning_rate,
         batch=batch,
         held_out_share=held_out,
@@ -133,8 +136,40 @@ def train_pruner(
     print(f"{out}: {last['steps']} steps, loss {last['final_loss']}, {last['seconds']} s", file=sys.stderr)
 
 
+def label_pruner(
+    data: Annotated[Path, typer.Argument(help="questions with contexts; labels are not read")],
+    out: Annotated[Path, typer.Option(help="JSON Lines for `train pruner`; goes on where it stopped")],
+    model: Annotated[str | None, typer.Option(help="labels here: short name, path or hub id")] = None,
+    upstream: Annotated[str | None, typer.Option(help="labels instead: URL of an OpenAI-compatible server")] = None,
+    upstream_model: Annotated[str | None, typer.Option(help="unset: the first that the server lists")] = None,
+    limit: Annotated[int | None, typer.Option(help="only the first questions")] = None,
+    concurrency: Annotated[int, typer.Option(help="questions under way at once")] = 8,
+) -> None:
+    """Have an LLM answer questions and cite sentences; the citations are labels that `train pruner` learns from.
+
+    A server's key is taken from REASONPRUNE_UPSTREAM_KEY. Replies that cite nothing, or what is not there, are
+    discarded and counted.
+    """
+    import os
+
+    from reasonprune.terminal import progress_bar
+    from reasonprune.train.label import LabelConfig, discarded, label_file
+
+    server = (upstream, upstream_model, os.environ.get("REASONPRUNE_UPSTREAM_KEY")) if upstream else None
+    config = LabelConfig(model, server, concurrency)
+    with progress_bar() as progress:
+        task = progress.add_task("labelling", total=None)
+        counts = label_file(
+            data, out, config, limit, lambda done, total: progress.update(task, completed=done, total=total)
+        )
+    kept, dropped = (sum(counts.get(name, 0) for name in names) for names in LABEL_OUTCOMES)
+    details = ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "nothing left to label"
+    print(f"{out}: {kept} labelled; {dropped} discarded ({discarded(out).name}): {details}")
+
+
 def mount(app: typer.Typer, bench: typer.Typer, train: typer.Typer) -> None:
     """Adds the commands to the command line's three groups."""
     app.command()(prune)
     bench.command("context")(bench_context)
     train.command("pruner")(train_pruner)
+    train.command("pruner-labels")(label_pruner)

@@ -35,6 +35,7 @@ class LateNet(nn.Module):
             )
         self.embeddings = encoder.embeddings.requires_grad_(False)
         self.below = layers[:join].requires_grad_(False)
+        self.rest = layers[join:].requires_grad_(False)
         hidden = int(encoder.config.hidden_size)
         self.narrow = nn.Linear(hidden, width)
         self.match = nn.Linear(width, width, bias=False)
@@ -52,11 +53,15 @@ class LateNet(nn.Module):
 
     def lower(self, ids: Tensor, mask: Tensor) -> Tensor:
         """States (batch, tokens, H) of questions or contexts, read apart."""
-        states = self.embeddings(input_ids=ids)
-        extended = _hidden(mask)[:, None, None, :].to(states.dtype)
-        for layer in self.below:
-            states = layer(states, extended)
-        return states
+        return _through(self.below, self.embeddings(input_ids=ids), mask)
+
+    def vectors(self, states: Tensor, mask: Tensor) -> Tensor:
+        """The encoder's own sentence vectors (batch, H), of length 1, from what `lower` made: means of its last states.
+
+        The encoder's other layers make them, which are neither copied nor trained either.
+        """
+        last, counted = _through(self.rest, states, mask).float(), mask[..., None].float()
+        return nn.functional.normalize((last * counted).sum(1) / counted.sum(1), dim=-1)
 
     def forward(
         self, question: Tensor, question_mask: Tensor, context: Tensor, context_mask: Tensor
@@ -95,6 +100,13 @@ class _Layer(nn.Module):
         read = (scores.softmax(-1).to(value.dtype) @ value).transpose(1, 2).reshape(batch, tokens, width)
         states = states + self.out(read)
         return states + self.down(nn.functional.gelu(self.up(self.before_feed(states))))
+
+
+def _through(layers: Any, states: Tensor, mask: Tensor) -> Tensor:
+    extended = _hidden(mask)[:, None, None, :].to(states.dtype)
+    for layer in layers:
+        states = layer(states, extended)
+    return states
 
 
 def _hidden(mask: Tensor) -> Tensor:

@@ -193,7 +193,7 @@ class ContextPruner:
         if judging.rounding == "mean":
             calibration = self.model.calibration
             matches = _bm25(question, documents, scores) if calibration.lexical else None
-            values = calibration.applied(values, matches)
+            values = calibration.applied(values, matches, [max(one.rank) if one else None for one in scores])
         return [
             _pruned(document, own, one.rank, judging) if one else _nothing(document)
             for document, own, one in zip(documents, values, scores, strict=True)

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from reasonprune.pruner.late import LateNet
 from reasonprune.pruner.rounding import Calibration
 
+EVEN = 0.5
+"""The cosine that says nothing either way, so that ranking scores spread over 0 to 1."""
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -77,7 +79,11 @@ class CrossModel:
 
 
 class LateModel:
-    """A `LateNet`. What the lower layers make of a text is kept, up to `cached_tokens`, for the next question on it."""
+    """A `LateNet`. What the lower layers make of a text is kept, up to `cached_tokens`, for the next question on it.
+
+    Its ranking logit is that of the network's head, plus `likeness` times the cosine of the base encoder's own vectors
+    of question and text, less EVEN: the encoder has seen many more kinds of questions than the head.
+    """
 
     def __init__(
         self,
@@ -86,10 +92,11 @@ class LateModel:
         max_length: int,
         device: str | None = None,
         calibration: Calibration | None = None,
+        likeness: float = 0.0,
         cached_tokens: int = 1 << 16,
     ) -> None:
         self.tokenizer, self.max_length, self.calibration = tokenizer, max_length, calibration or Calibration()
-        self.device = device_of(device)
+        self.device, self.likeness = device_of(device), likeness
         self.network = network.eval().to(self.device)
         self._states: OrderedDict[str, _Lower] = OrderedDict()
         self._limit, self._held = cached_tokens, 0
@@ -103,6 +110,9 @@ class LateModel:
             question, question_mask = _padded([read[one].states for one in questions])
             context, context_mask = _padded([read[one].states for one in texts])
             keep, rank = self.network(question, question_mask, context, context_mask)
+            if self.likeness:
+                asked, given = (torch.stack([read[one].vector for one in part]) for part in (questions, texts))
+                rank = rank.float() + self.likeness * ((asked * given).sum(1) - EVEN)
         probabilities = torch.sigmoid(keep.float()).tolist()
         reading = Reading([], [], rank.float().tolist())
         for text, row in zip(texts, probabilities, strict=True):
@@ -131,9 +141,13 @@ class LateModel:
         )
         ids, mask = (torch.tensor(encoding[name], device=self.device) for name in INPUTS[:2])
         states = self.network.lower(ids, mask)
+        vectors = self.network.vectors(states, mask)
         lengths = mask.sum(1).tolist()
         spans = encoding["offset_mapping"]
-        return {text: _Lower(states[i, : lengths[i]].clone(), spans[i][: lengths[i]]) for i, text in enumerate(texts)}
+        return {
+            text: _Lower(states[i, : lengths[i]].clone(), vectors[i], spans[i][: lengths[i]])
+            for i, text in enumerate(texts)
+        }
 
     def _remember(self, found: dict[str, _Lower], new: list[str]) -> None:
         for text in new:
@@ -146,9 +160,10 @@ class LateModel:
 
 @dataclass(frozen=True)
 class _Lower:
-    """A text after the lower layers: states (tokens, H), and the characters of each token."""
+    """A text after the lower layers: states (tokens, H), its vector (H), and the characters of each token."""
 
     states: Tensor
+    vector: Tensor
     spans: list[tuple[int, int]]
 
 

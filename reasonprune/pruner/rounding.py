@@ -32,31 +32,56 @@ def value_of(probabilities: Sequence[float], rounding: Rounding, threshold: floa
 class Calibration:
     """How a model's sentence values are brought to where its threshold is meant, by their log odds l.
 
-    With m = l + lexical * (BM25 of the sentence), the calibrated log odds are scale * (m + contrast * (m - best)) +
-    shift, where best is the highest m among all documents of the question: what is far behind the best sentence counts
-    less, and the best itself counts as much as it does alone.
+    With m = l + lexical * (BM25 of the sentence) + lead of its document, the calibrated log odds are
+    scale * (m + contrast * (m - best)) + shift, where best is the highest m among all documents of the question: what
+    is far behind the best sentence counts less, and the best itself counts as much as it does alone.
+
+    The lead of a document is between * (its ranking logit - the highest of the others), at most `lead`, and nothing
+    for a document alone: of several documents, those that do not answer lose their sentences, and one that stands out
+    may keep more of its own than it could if nothing were known but itself.
     """
 
     scale: float = 1.0
     shift: float = 0.0
     contrast: float = 0.0
     lexical: float = 0.0
+    between: float = 0.0
+    lead: float = 0.0
 
     def applied(
-        self, documents: Sequence[Sequence[float]], bm25: Sequence[Sequence[float]] | None = None
+        self,
+        documents: Sequence[Sequence[float]],
+        bm25: Sequence[Sequence[float]] | None = None,
+        ranks: Sequence[float | None] = (),
     ) -> list[list[float]]:
-        """The values of all sentences of one question's documents, calibrated; `bm25` has the same shape."""
+        """The values of all sentences of one question's documents, calibrated.
+
+        `bm25` has the same shape; `ranks` holds each document's ranking logit, None for one that was not judged.
+        """
         if self == Calibration():
             return [list(values) for values in documents]
         scores = bm25 or [[0.0] * len(values) for values in documents]
+        leads = self.leads(ranks) if ranks else [0.0] * len(documents)
         mixed = [
-            [log_odds(value) + self.lexical * score for value, score in zip(values, own, strict=True)]
-            for values, own in zip(documents, scores, strict=True)
+            [log_odds(value) + self.lexical * score + ahead for value, score in zip(values, own, strict=True)]
+            for values, own, ahead in zip(documents, scores, leads, strict=True)
         ]
         best = max((one for row in mixed for one in row), default=0.0)
         return [
             [probability(self.scale * (one + self.contrast * (one - best)) + self.shift) for one in row]
             for row in mixed
+        ]
+
+    def leads(self, ranks: Sequence[float | None]) -> list[float]:
+        """What each document's sentences gain or lose by the ranking of all documents."""
+        judged = sorted((rank for rank in ranks if rank is not None), reverse=True)
+        if len(judged) < 2 or not self.between:
+            return [0.0] * len(ranks)
+        first, second = judged[:2]
+        others = [second if rank == first else first for rank in ranks]
+        return [
+            0.0 if rank is None else min(self.lead, self.between * (rank - other))
+            for rank, other in zip(ranks, others, strict=True)
         ]
 
 

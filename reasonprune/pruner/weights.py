@@ -38,10 +38,13 @@ class Recipe(BaseModel):
     shift: float = 0.0
     contrast: float = Field(0.0, ge=0)
     lexical: float = Field(0.0, ge=0)
+    between: float = Field(0.0, ge=0)
+    lead: float = Field(0.0, ge=0)
+    likeness: float = Field(0.0, ge=0)
 
     @property
     def calibration(self) -> Calibration:
-        return Calibration(self.scale, self.shift, self.contrast, self.lexical)
+        return Calibration(self.scale, self.shift, self.contrast, self.lexical, self.between, self.lead)
 
 
 def open_encoder(base: str) -> tuple[Any, nn.Module]:

@@ -63,6 +63,25 @@ def read_evidence(path: Path) -> list[Evidence]:
         ) from None
 
 
+def read_questions(path: Path) -> list[Evidence]:
+    """As `read_evidence`, but rows of JSON Lines need neither spans nor labels: nothing is marked in them then.
+
+    Raises DataError naming what is wrong; also where there is no question with a context.
+    """
+    if path.suffix != ".jsonl":
+        found = read_evidence(path)
+    else:
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{path} cannot be read: {error}.") from None
+        found = [_row(path, i, line, labelled=False) for i, line in enumerate(lines, 1) if line.strip()]
+    found = [example for example in found if example.question.strip() and example.context.strip()]
+    if not found:
+        raise DataError(f"{path} holds no questions with contexts.")
+    return found
+
+
 def marked(question: str, context: str, spans: Iterable[Sequence[int]], group: str) -> Evidence:
     """Labels by overlap with `spans` of characters. Raises ValueError for a span outside the context."""
     wanted = [(int(start), int(end)) for start, end in spans]
@@ -124,9 +143,11 @@ def untokenized(text: str) -> str:
     return re.sub(r" ([.,;:?!)%])", r"\1", text.strip()).replace("( ", "(")
 
 
-def _row(path: Path, number: int, line: str) -> Evidence:
+def _row(path: Path, number: int, line: str, labelled: bool = True) -> Evidence:
     try:
         row = json.loads(line)
+        if not labelled:
+            row = {"spans": [], "labels": [False] * len(row.get("sentences", ())), **row}
         group = str(row.get("group", f"{path.stem}:{number}"))
         if "sentences" not in row:
             return marked(row["question"], row["context"], row["spans"], group)

@@ -35,7 +35,8 @@ class TrainConfig:
     """How a pruner is trained. `absent_share`: how many questions are shown with a context that does not answer too.
 
     `shown_sentences`: of a context, this many are shown at once, those that answer among them. Their states come from
-    the whole context, so little is lost, and a step takes half the time.
+    the whole context, so little is lost, and a step takes half the time. `minutes`: of fitting, at most; the learning
+    rate falls in time for it.
     """
 
     base: str = "minilm"
@@ -43,15 +44,16 @@ class TrainConfig:
     width: int = 192
     depth: int = 2
     epochs: float = 3.0
+    minutes: float | None = None
     learning_rate: float = 1e-3
     warmup_share: float = 0.06
     batch: int = 32
     max_length: int = 320
-    rank_weight: float = 0.1
-    sentence_weight: float = 0.3
-    absent_share: float = 0.3
+    rank_weight: float = 0.2
+    sentence_weight: float = 0.5
+    absent_share: float = 0.5
     shown_sentences: int = 5
-    hard_share: float = 0.7
+    hard_share: float = 0.5
     held_out_share: float = 0.0
     seed: int = 0
     threads: int = 1
@@ -305,11 +307,12 @@ def _fit(net: LateNet, made: Iterator[tuple[int, Batch]], questions: int, config
     trained = list(net.trained.values())
     optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
     wanted, seen, step, smooth = round(config.epochs * questions), 0, 0, math.nan
+    began, limit = time.monotonic(), 60 * config.minutes if config.minutes else math.inf
     with tqdm(total=wanted, desc="pruner", unit="q", mininterval=5) as bar:
-        while seen < wanted:
+        while (done := max(seen / wanted, (time.monotonic() - began) / limit)) < 1:
             first, batch = next(made)
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate_at(min(1.0, seen / wanted), config)
+                group["lr"] = learning_rate_at(done, config)
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 tokens, contexts, sentences = losses(net, batch)
             (tokens + config.rank_weight * contexts + config.sentence_weight * sentences).backward()
@@ -320,4 +323,4 @@ def _fit(net: LateNet, made: Iterator[tuple[int, Batch]], questions: int, config
             seen, step = seen + first, step + 1
             bar.update(first)
             bar.set_postfix(loss=f"{smooth:.4f}", sentences=f"{sentences.item():.3f}")
-    return {"steps": step, "final_loss": round(smooth, 4)}
+    return {"steps": step, "epochs_done": round(seen / questions, 3), "final_loss": round(smooth, 4)}

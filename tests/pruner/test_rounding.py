@@ -71,3 +71,14 @@ def test_a_calibration_keeps_the_order_and_the_best() -> None:
     assert Calibration(shift=50.0, scale=0.1).applied([[0.0]])[0][0] == pytest.approx(1.0)
     assert Calibration(contrast=1.0).applied([[], []]) == [[], []]
     assert Calibration(lexical=2.0).applied([[0.5, 0.5]], [[0.0, 1.0]])[0] == [0.5, pytest.approx(0.8808, abs=1e-4)]
+
+
+def test_a_document_that_stands_out_keeps_more_and_the_others_less() -> None:
+    calibration = Calibration(between=0.5, lead=1.0)
+    assert calibration.leads([4.0, None, 1.0, -2.0]) == [1.0, 0.0, -1.5, -3.0]
+    assert calibration.leads([1.0, 1.0]) == [0.0, 0.0]
+    assert calibration.leads([4.0]) == [0.0]
+    [[alone]] = calibration.applied([[0.5]], ranks=[4.0])
+    [[first], [second]] = calibration.applied([[0.5], [0.5]], ranks=[4.0, 1.0])
+    assert alone == pytest.approx(0.5)
+    assert first > 0.5 > second

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import httpx
+from server_process import KEY
+
+from reasonprune.train.label import discarded
 
 TOWER = (
     "The Eiffel Tower stands on the Champ de Mars in Paris. It was named after the engineer Gustave Eiffel. "
@@ -57,10 +65,25 @@ def test_routes_need_the_key_and_prune_and_rank(server: Any) -> None:
 
 
 def test_the_components_work_over_http(server: Any) -> None:
-    from server_process import KEY
-
     from reasonprune.integrations.pruning import RemotePruner, Settings, pruned
 
     [kept] = pruned(RemotePruner(server.url, KEY), TALL, ["Bees fly.", TOWER], Settings(top_k=1))
     assert kept.index == 1
     assert "330" in kept.text
+
+
+def test_the_server_labels_evidence(server: Any, tmp_path: Path) -> None:
+    data, out = tmp_path / "data.jsonl", tmp_path / "labels.jsonl"
+    data.write_text(json.dumps({"question": TALL, "context": TOWER}))
+    command = [sys.executable, "-m", "reasonprune.cli", "train", "pruner-labels", str(data), f"--out={out}"]
+    run = subprocess.run(
+        [*command, f"--upstream={server.url}"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"REASONPRUNE_UPSTREAM_KEY": KEY},
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
+    rows = [json.loads(line) for file in (out, discarded(out)) for line in file.read_text().splitlines()]
+    assert len(rows) == 1
+    assert f"1 {rows[0]['outcome']}" in run.stdout
