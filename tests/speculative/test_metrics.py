@@ -18,7 +18,7 @@ class Engine:
 
     def __init__(self) -> None:
         self.counted = Acceptance()
-        drafts = [DraftToken(token, Source.STORE, 2, 1.0, 0.5) for token in (1, 2)]
+        drafts = [DraftToken(token, Source.STORE, 2, 1.0, 1, 0.5) for token in (1, 2)]
         self.counted.observe(drafts, 1, 2)
         self.asked = asyncio.Event()
 
@@ -46,7 +46,7 @@ async def test_counts_are_shown_while_the_engine_lives(monkeypatch: pytest.Monke
 
 def test_counts_survive_the_way_to_the_frontend() -> None:
     counted = Acceptance()
-    counted.observe([DraftToken(1, Source.DRAFT, 1, 1.0, 0.5)], 0, 1)
+    counted.observe([DraftToken(1, Source.DRAFT, 1, 1.0, 1, 0.5)], 0, 1)
     counted.merge(Engine().counted)
     assert Acceptance.of(counted.as_json()) == counted
     assert counted.drafted_at == [2, 1]
