@@ -147,13 +147,14 @@ def frontier() -> list[str]:
 
 def judges() -> list[str]:
     """One line for each pool, judge and share of the traces that the judge was shown."""
-    heads = ("pool", "judge", "shown", "AUROC within questions", "pooled", "TNR at FNR 0.2", "ms a pair")
+    heads = ("pool", "judge", "shown", "pairs", "AUROC within questions", "pooled", "TNR at FNR 0.2", "ms a pair")
     lines = [row(*heads), row(*["---"] * len(heads))]
     for result in load("judge-*.json"):
         for share, found in result["prefix"].items():
             values = (found[key] for key in ("auroc_within", "auroc_pooled", "tnr_at_fnr_20"))
             shown = ("-" if value is None else f"{value:.3f}" for value in values)
-            lines.append(row(result["file"], result["judge"], f"{float(share):.0%}", *shown, found["ms_per_pair"]))
+            asked = (result["judge"], f"{float(share):.0%}", f"{found['pairs']:,}")
+            lines.append(row(result["file"], *asked, *shown, found["ms_per_pair"]))
     return lines
 
 
