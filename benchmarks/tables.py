@@ -338,7 +338,7 @@ def cot_code() -> list[str]:
 
 
 def self_eval() -> list[str]:
-    heads = ["kind", "n", "questions", "AUROC within", "at half", "pooled", "ECE"]
+    heads = ["model", "kind", "n", "questions", "AUROC within", "at half", "pooled", "ECE"]
     heads += ["one sample", "majority", "best score", "weighted", "ms a check", "tokens a check"]
     lines = [row(*heads), row(*["---"] * len(heads))]
     for result in load("self-eval-*.json"):
@@ -347,7 +347,8 @@ def self_eval() -> list[str]:
         shown = ["-" if value is None else f"{value:.3f}" for value in (*ranked, result["shares"]["1"]["ece"])]
         gains = [f"{accuracy[key]:.1%}" for key in ("one_sample", "majority", "selection", "weighted_majority")]
         cost = f"{tokens['read_beyond_the_cache']:.0f} read, {tokens['generated']:.0f} written"
-        lines.append(row(result["kind"], result["n"], result["questions"], *shown, *gains, result["check_ms"], cost))
+        asked = (result["model"], result["kind"], result["n"], result["questions"])
+        lines.append(row(*asked, *shown, *gains, result["check_ms"], cost))
     return lines
 
 
@@ -523,14 +524,14 @@ def trees() -> list[str]:
 
 
 def value_head() -> list[str]:
-    heads = ["share of the trace", "AUROC within questions", "pooled", "ECE", "error of the remaining length, tokens"]
-    lines = [row(*heads, "of its mean"), row(*["---"] * 6)]
-    folder = ROOT / "reasonprune" / "selfeval" / "shipped" / "tiny" / "head"
-    for share, found in json.loads((folder / "self-eval.json").read_text())["training"]["test"].items():
-        values = [f"{found[key]:.3f}" for key in ("auroc_within", "auroc_pooled", "ece")]
-        lines.append(
-            row(f"{float(share):.0%}", *values, found["remaining_error"], found["remaining_error_of_the_mean"])
-        )
+    heads = ("model", "share of the trace", "AUROC within questions", "pooled", "ECE")
+    lines = [row(*heads, "error of the remaining length, tokens", "of its mean"), row(*["---"] * 7)]
+    for model in ("tiny", "demo"):
+        folder = ROOT / "reasonprune" / "selfeval" / "shipped" / model / "head"
+        for share, found in json.loads((folder / "self-eval.json").read_text())["training"]["test"].items():
+            values = [f"{found[key]:.3f}" for key in ("auroc_within", "auroc_pooled", "ece")]
+            lengths = (found["remaining_error"], found["remaining_error_of_the_mean"])
+            lines.append(row(model, f"{float(share):.0%}", *values, *lengths))
     return lines
 
 

@@ -108,12 +108,16 @@ class HeadRunner:
             return super()._sample(logits, spec_decode_metadata)  # type: ignore[misc]
         began = time.perf_counter()
         rows = [row for _, row in marked]
-        log_probabilities = logits[rows].float().log_softmax(1)
+        # The sampler works on a float32 copy, and in place where the logits are float32 already.
+        raw = logits[rows] if logits.dtype == torch.float32 else None
+        normalizers = _normalizers(logits, rows)
         self.value_ms += (time.perf_counter() - began) * 1000
         output = super()._sample(logits, spec_decode_metadata)  # type: ignore[misc]
         began = time.perf_counter()
-        sampled = output.sampled_token_ids[rows, :1].to(torch.long)
-        for (trace, _), found in zip(marked, log_probabilities.gather(1, sampled)[:, 0].tolist(), strict=True):
+        sampled = output.sampled_token_ids[rows, 0].to(torch.long)
+        places = torch.tensor(rows, device=logits.device)
+        chosen = logits[places, sampled] if raw is None else raw.gather(1, sampled[:, None])[:, 0]
+        for (trace, _), found in zip(marked, (chosen.float() - normalizers).tolist(), strict=True):
             trace.least, trace.total = min(trace.least, found), trace.total + found
         self.value_ms += (time.perf_counter() - began) * 1000
         return output
@@ -138,6 +142,16 @@ class HeadRunner:
             kept.pop(name, None)
         self.value_ms += (time.perf_counter() - began) * 1000
         return rows, self.value_ms
+
+
+def _normalizers(logits: torch.Tensor, rows: list[int]) -> torch.Tensor:
+    """Log of the sum of exponentials of each row, (rows,) in float32.
+
+    One row at a time on CPUs: of a large vocabulary a row stays in the cache, and all of them do not.
+    """
+    if logits.device.type == "cpu":
+        return torch.stack([logits[row].float().logsumexp(0) for row in rows])
+    return logits[rows].float().logsumexp(1)
 
 
 class HeadWorker:

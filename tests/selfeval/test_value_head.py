@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="needs torch; run `make setup`")
 from reasonprune.errors import ModelError
 from reasonprune.models import resolve
 from reasonprune.selfeval.head import BIN_EDGES, TRAIL, WEIGHTS, HeadSpec, ValueHead, bin_of
-from reasonprune.selfeval.trained import DESCRIPTION, describe, find, fingerprint
+from reasonprune.selfeval.trained import DESCRIPTION, SHIPPED, describe, find, fingerprint
 
 
 @pytest.fixture
@@ -119,3 +119,15 @@ def test_the_shipped_ones_belong_to_tiny_reasoner(tiny: str, tmp_path: Path, mon
     folder = find(tiny, "head")
     assert describe(folder)["training"]["test"]["1"]["auroc_within"] is not None
     assert ValueHead.load(folder).spec.width == 128 + TRAIL
+
+
+@pytest.mark.parametrize(("model", "width"), [("tiny", 128), ("demo", 896)])
+def test_what_ships_is_small_and_says_how_it_was_trained(model: str, width: int) -> None:
+    folder = SHIPPED / model / "head"
+    assert ValueHead.load(folder).spec.width == width + TRAIL
+    described = describe(folder)
+    assert (described["model"], described["kind"]) == (model, "head")
+    assert len(described["training"]["seen"]) == sum(
+        described["training"]["questions"][p] for p in ("train", "validation")
+    )
+    assert (folder / "head.safetensors").stat().st_size < 1 << 20
