@@ -55,12 +55,13 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=16)
     parser.add_argument("--prefix", type=int, default=60, help="tokens")
     parser.add_argument("--reshuffles", type=int, default=2)
+    parser.add_argument("--limit", type=int, help="only the first questions that the head has not seen")
     parser.add_argument("--json", type=Path, required=True)
     arguments = parser.parse_args()
     n = arguments.n
     seen = set(describe(SHIPPED)["training"]["seen"])
     questions = [q.recorded for q in read_questions(arguments.pool) if q.digest not in seen]
-    questions = [question for question in questions if len(question.traces) >= n]
+    questions = [question for question in questions if len(question.traces) >= n][: arguments.limit]
     points = []
     for way, tau, options in track(plan(n, arguments.prefix), description="thresholds"):
         measured = asyncio.run(measure(questions, options, n, arguments.reshuffles))
