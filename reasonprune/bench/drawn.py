@@ -8,7 +8,7 @@ from typing import Protocol
 
 from reasonprune.answers import AnswerClasses, MathChecker, extract_answer
 from reasonprune.bench.dataset import Question
-from reasonprune.selfeval.score import SelfScore
+from reasonprune.selfeval.score import Evaluation, SelfScore
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
 
@@ -56,6 +56,13 @@ class Cost:
     prompted: int = 0
     step_ms: float = 0.0
     sampled_tokens: int = 0
+
+    def add(self, evaluation: Evaluation, ms: float) -> None:
+        """Of one round of checks."""
+        self.ms += ms
+        self.checks += len(evaluation.scores)
+        self.generated += evaluation.generated
+        self.prompted += evaluation.prompted
 
 
 class Subject(Protocol):

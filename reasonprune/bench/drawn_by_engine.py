@@ -75,10 +75,7 @@ class EngineSubject:
                 snapshots.append(Snapshot(k, len(ids), tokenizer.decode(ids), question.question, ids, share == 1))
             began = time.perf_counter()
             evaluation = await evaluator.evaluate(snapshots)
-            cost.ms += (time.perf_counter() - began) * 1000
-            cost.checks += len(snapshots)
-            cost.generated += evaluation.generated
-            cost.prompted += evaluation.prompted
+            cost.add(evaluation, (time.perf_counter() - began) * 1000)
             for trace, score in zip(traces, evaluation.scores, strict=True):
                 trace.scores[share] = score
 

@@ -56,10 +56,7 @@ class UpstreamSubject:
                     f"The server {self._upstream.base} names neither Yes nor No among the likely replies to the "
                     "evaluation turn, so there is nothing to measure. Use a model that follows instructions."
                 )
-            cost.ms += (time.perf_counter() - began) * 1000
-            cost.checks += len(snapshots)
-            cost.generated += evaluation.generated
-            cost.prompted += evaluation.prompted
+            cost.add(evaluation, (time.perf_counter() - began) * 1000)
             for trace, score in zip(traces, evaluation.scores, strict=True):
                 trace.scores[share] = score
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
@@ -19,36 +15,8 @@ from reasonprune.selfeval.upstream import UpstreamEvaluator, replies_of
 pytest.importorskip("httpx", reason="httpx is not installed; pip install 'reasonprune[upstream]'")
 
 
-class Server(HTTPServer):
-    answer: tuple[int, Any] = (200, {})
-    asked: dict[str, Any]
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        server: Any = self.server
-        server.asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        status, body = server.answer
-        self.send_response(status)
-        self.end_headers()
-        self.wfile.write(json.dumps(body).encode())
-
-    def log_message(self, *_: Any) -> None:
-        """Says nothing."""
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server(("127.0.0.1", 0), Handler) as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield running
-        running.shutdown()
-        thread.join()
-
-
-async def evaluate(server: Server) -> Any:
-    async with Upstream(f"http://127.0.0.1:{server.server_port}", "m") as upstream:
+async def evaluate(server: Any) -> Any:
+    async with Upstream(server.url, "m") as upstream:
         evaluator = UpstreamEvaluator(upstream, [{"role": "user", "content": "2 + 2?"}])
         return await evaluator.evaluate([Snapshot(0, 0, "It is 4.", "2 + 2?")])
 
@@ -73,28 +41,32 @@ def test_a_reply_that_is_not_named_is_no_likelier_than_the_last_that_is() -> Non
     assert replies_of({"Well": math.log(0.6)}, 7) is None
 
 
-async def test_the_turn_follows_the_answer_and_its_cost_is_counted(server: Server) -> None:
-    server.answer = reply(Yes=math.log(0.2), No=math.log(0.6))
-    evaluation = await evaluate(server)
+async def test_the_turn_follows_the_answer_and_its_cost_is_counted(fixed_answer: Any) -> None:
+    fixed_answer.answer = reply(Yes=math.log(0.2), No=math.log(0.6))
+    evaluation = await evaluate(fixed_answer)
     assert evaluation.scores[0].value == pytest.approx(0.75)
     assert (evaluation.generated, evaluation.prompted) == (1, 14)
-    assert [message["role"] for message in server.asked["messages"]] == ["user", "assistant", "user"]
-    assert (server.asked["model"], server.asked["max_tokens"], server.asked["logprobs"]) == ("m", 1, True)
+    assert [message["role"] for message in fixed_answer.asked["messages"]] == ["user", "assistant", "user"]
+    assert (fixed_answer.asked["model"], fixed_answer.asked["max_tokens"], fixed_answer.asked["logprobs"]) == (
+        "m",
+        1,
+        True,
+    )
 
 
-async def test_neither_reply_is_no_score(server: Server) -> None:
-    server.answer = reply(Maybe=-0.1)
-    assert (await evaluate(server)).scores == [None]
+async def test_neither_reply_is_no_score(fixed_answer: Any) -> None:
+    fixed_answer.answer = reply(Maybe=-0.1)
+    assert (await evaluate(fixed_answer)).scores == [None]
 
 
-async def test_a_server_without_log_probabilities(server: Server) -> None:
-    server.answer = 200, {"choices": [{"message": {"content": "No"}, "logprobs": None}]}
+async def test_a_server_without_log_probabilities(fixed_answer: Any) -> None:
+    fixed_answer.answer = 200, {"choices": [{"message": {"content": "No"}, "logprobs": None}]}
     with pytest.raises(UnsupportedError, match="gives no log-probabilities of its replies"):
-        await evaluate(server)
+        await evaluate(fixed_answer)
 
 
 @pytest.mark.parametrize("answer", [(404, {"error": "no such model"}), (200, [1])])
-async def test_a_server_that_fails(server: Server, answer: tuple[int, Any]) -> None:
-    server.answer = answer
+async def test_a_server_that_fails(fixed_answer: Any, answer: tuple[int, Any]) -> None:
+    fixed_answer.answer = answer
     with pytest.raises(ModelError, match="answers /chat/completions with"):
-        await evaluate(server)
+        await evaluate(fixed_answer)
