@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ARGUMENT = "reasonprune_self_eval"
 """Of `SamplingParams.extra_args`: [name to fetch the scores by, tokens between two of them]."""
+IN_CACHE = 1 << 18  # logits that a core's cache holds while their exponentials are summed
 MOST_TRACES = 4096  # that are remembered; those of a client that left are never fetched
 
 
@@ -147,11 +148,11 @@ class HeadRunner:
 def _normalizers(logits: torch.Tensor, rows: list[int]) -> torch.Tensor:
     """Log of the sum of exponentials of each row, (rows,) in float32.
 
-    One row at a time on CPUs: of a large vocabulary a row stays in the cache, and all of them do not.
+    On CPUs as many rows at a time as stay in the cache, which of a large vocabulary is one.
     """
-    if logits.device.type == "cpu":
-        return torch.stack([logits[row].float().logsumexp(0) for row in rows])
-    return logits[rows].float().logsumexp(1)
+    picked = logits if rows == list(range(len(logits))) else logits[rows]
+    at_once = max(1, IN_CACHE // logits.shape[1]) if logits.device.type == "cpu" else len(rows)
+    return torch.cat([part.float().logsumexp(1) for part in picked.split(at_once)])
 
 
 class HeadWorker:
