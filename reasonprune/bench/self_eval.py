@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 from reasonprune.answers import MathChecker
 from reasonprune.bench.dataset import Question, read_dataset
 from reasonprune.bench.drawn import SHARES, Cost, Drawn, Draws, Subject
+from reasonprune.engine.upstream import Server, Upstream
 from reasonprune.errors import PoolError, RequestError
 from reasonprune.models import resolve
 from reasonprune.parallel.votes import Ballot
@@ -23,15 +24,6 @@ from reasonprune.train.splits import question_digest
 
 Kind = Literal["verbal", "adapter", "head"]
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Server:
-    """An OpenAI-compatible server to measure instead of a model on this machine. `model`: unset, its first."""
-
-    url: str
-    model: str | None = None
-    key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -104,10 +96,8 @@ async def _bench(
     with MathChecker() as checker:
         if isinstance(config.model, Server):
             from reasonprune.bench.drawn_by_upstream import UpstreamSubject
-            from reasonprune.engine.upstream import Upstream
 
-            server = config.model
-            async with Upstream(server.url, server.model, server.key) as upstream:
+            async with Upstream(*config.model) as upstream:
                 subject = UpstreamSubject(upstream, config.draws, checker)
                 return await _measure(subject, questions, config.concurrency, progress)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -54,10 +53,11 @@ def compress_command(
     A server's key is taken from REASONPRUNE_UPSTREAM_KEY.
     """
     from reasonprune.cot.files import CompressConfig, compress_file
+    from reasonprune.engine.upstream import Server
 
     config = CompressConfig(budget, cast("Any", method), cast("Any", anchor), iterative, gate, marked_only, seed)
     target = out or file.with_name(file.name.removesuffix(".jsonl") + ".compressed.jsonl")
-    server = (upstream, upstream_model, os.environ.get("REASONPRUNE_UPSTREAM_KEY")) if upstream else None
+    server = Server.named(upstream, upstream_model)
     with progress_bar() as progress:
         task = progress.add_task("compressing", total=None)
         totals = compress_file(

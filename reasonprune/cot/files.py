@@ -18,6 +18,7 @@ from reasonprune.cot.chats import Found, chains_in
 from reasonprune.cot.compressor import METHODS, Compression, Method, budget_tokens, compress
 from reasonprune.cot.iterative import compress_iteratively
 from reasonprune.cot.upstream import UpstreamBackend
+from reasonprune.engine.upstream import Server
 from reasonprune.errors import PoolError, ReasonpruneError, RequestError, ScoreError
 from reasonprune.lines import whole_lines
 
@@ -66,13 +67,13 @@ def compress_file(
     out: Path,
     config: CompressConfig,
     model: str | None,
-    upstream: tuple[str, str | None, str | None] | None,
+    upstream: Server | None,
     workers: int,
     progress: Callable[[int, int], None],
 ) -> Totals:
     """Writes `file` to `out`, row by row in order, each with a report under `reasonprune`.
 
-    `upstream`: URL, model and key of a server that scores. `workers`: rows under way at once.
+    `upstream`: a server that scores. `workers`: rows under way at once.
 
     Raises:
         PoolError: a line is not a JSON object, or `out` was written with other settings or from another file.
@@ -125,7 +126,7 @@ async def _run(
     out: Path,
     config: CompressConfig,
     model: str | None,
-    upstream: tuple[str, str | None, str | None] | None,
+    upstream: Server | None,
     workers: int,
     totals: Totals,
     progress: Callable[[int, int], None],

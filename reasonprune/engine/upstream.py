@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from reasonprune.errors import ModelError
+
+KEY_VARIABLE = "REASONPRUNE_UPSTREAM_KEY"
+
+
+class Server(NamedTuple):
+    """Where an OpenAI-compatible server is. `model`: unset, the first that it lists."""
+
+    url: str
+    model: str | None = None
+    key: str | None = None
+
+    @classmethod
+    def named(cls, url: str | None, model: str | None) -> Self | None:
+        """The one of a command line, with the key of the environment; None where no URL is given."""
+        return cls(url, model, os.environ.get(KEY_VARIABLE)) if url else None
 
 
 class Upstream:

@@ -150,12 +150,11 @@ def label_pruner(
     A server's key is taken from REASONPRUNE_UPSTREAM_KEY. Replies that cite nothing, or what is not there, are
     discarded and counted.
     """
-    import os
-
+    from reasonprune.engine.upstream import Server
     from reasonprune.terminal import progress_bar
     from reasonprune.train.label import LabelConfig, discarded, label_file
 
-    server = (upstream, upstream_model, os.environ.get("REASONPRUNE_UPSTREAM_KEY")) if upstream else None
+    server = Server.named(upstream, upstream_model)
     config = LabelConfig(model, server, concurrency)
     with progress_bar() as progress:
         task = progress.add_task("labelling", total=None)

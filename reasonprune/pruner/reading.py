@@ -141,11 +141,13 @@ class LateModel:
         )
         ids, mask = (torch.tensor(encoding[name], device=self.device) for name in INPUTS[:2])
         states = self.network.lower(ids, mask)
-        vectors = self.network.vectors(states, mask)
+        vectors = self.network.vectors(states, mask) if self.likeness else None
         lengths = mask.sum(1).tolist()
         spans = encoding["offset_mapping"]
         return {
-            text: _Lower(states[i, : lengths[i]].clone(), vectors[i], spans[i][: lengths[i]])
+            text: _Lower(
+                states[i, : lengths[i]].clone(), spans[i][: lengths[i]], vectors[i] if vectors is not None else None
+            )
             for i, text in enumerate(texts)
         }
 
@@ -160,11 +162,11 @@ class LateModel:
 
 @dataclass(frozen=True)
 class _Lower:
-    """A text after the lower layers: states (tokens, H), its vector (H), and the characters of each token."""
+    """A text after the lower layers: states (tokens, H), the characters of each token, and its vector (H) if used."""
 
     states: Tensor
-    vector: Tensor
     spans: list[tuple[int, int]]
+    vector: Tensor | None
 
 
 def _padded(rows: list[Tensor]) -> tuple[Tensor, Tensor]:

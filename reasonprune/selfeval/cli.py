@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -78,22 +77,20 @@ def bench_self_eval_command(
     """
     from reasonprune.bench.drawn import Draws
     from reasonprune.bench.provenance import provenance, write
-    from reasonprune.bench.sampling import FALLBACK, sampling_of
-    from reasonprune.bench.self_eval import SelfEvalBenchConfig, Server, bench_self_eval, kind_of
+    from reasonprune.bench.sampling import sampling_of
+    from reasonprune.bench.self_eval import SelfEvalBenchConfig, bench_self_eval, kind_of
+    from reasonprune.engine.upstream import Server
     from reasonprune.errors import RequestError
     from reasonprune.terminal import progress_bar
 
     name = kind_of(kind)
-    if upstream is not None and model is None:
-        subject: str | Server = Server(upstream, upstream_model, os.environ.get("REASONPRUNE_UPSTREAM_KEY"))
-        found = (FALLBACK["temperature"] if temperature is None else temperature, top_p or FALLBACK["top_p"])
-    elif model is not None and upstream is None:
-        if upstream_model is not None:
-            raise RequestError("--upstream-model is for --upstream; --model is named.", "--upstream-model")
-        subject, found = model, sampling_of(model, temperature, top_p)
-    else:
+    server = Server.named(upstream, upstream_model)
+    if (server is None) == (model is None):
         raise RequestError("Name the model to measure: either --model or --upstream.", "--model")
-    draws = Draws(n, *found, max_tokens, seed)
+    if upstream_model is not None and server is None:
+        raise RequestError("--upstream-model is for --upstream; --model is named.", "--upstream-model")
+    draws = Draws(n, *sampling_of(model, temperature, top_p), max_tokens, seed)
+    subject = server if server is not None else str(model)
     config = SelfEvalBenchConfig(subject, name, draws, self_eval_model, concurrency)
     with progress_bar() as progress:
         task = progress.add_task(kind, total=None)

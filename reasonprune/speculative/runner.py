@@ -106,17 +106,17 @@ class SpeculativeRunner:
         runner, drafter = self, self.layer_drafter
         if drafter is None:
             return [], None
-        begun = [row for place in range(len(runner.input_batch.req_ids)) if (row := self._begun(place))]  # type: ignore[attr-defined]
-        begun = [row for row in begun if sampled_token_ids[row.place]]  # others are still in their prefill
+        batch: Any = runner.input_batch  # type: ignore[attr-defined]
+        # Without a token a request is still in its prefill.
+        places = [place for place in range(len(batch.req_ids)) if sampled_token_ids[place]]
+        begun = [row for place in places if (row := self._begun(place))]
         if not begun:
             return [], None
-        batch: Any = runner.input_batch  # type: ignore[attr-defined]
         table = batch.block_table[0]
         drafter.draft(begun, table.get_device_tensor(len(batch.req_ids)), table.block_size)
         rows = {row.place: row for row in begun}
-        places = range(len(batch.req_ids))
-        drafted = [rows[place].drafted if place in rows else [] for place in places]
-        return drafted, [rows[place].first or None if place in rows else None for place in places]
+        found = [rows.get(place) for place in range(len(batch.req_ids))]
+        return [row.drafted if row else [] for row in found], [(row.first or None) if row else None for row in found]
 
     def _begun(self, place: int) -> Begun | None:
         """The row of the batch as `LayerDrafter` takes it, None where its request names no layers to draft with."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from reasonprune.engine.upstream import Server
 from reasonprune.errors import DataError, ReasonpruneError, RequestError
 from reasonprune.lines import whole_lines
 from reasonprune.train.citations import prompt, read_reply
@@ -35,10 +36,10 @@ class Writer(Protocol):
 
 @dataclass(frozen=True)
 class LabelConfig:
-    """Who labels: a local `model`, or the server at `upstream` (URL, model or None for its first, key or None)."""
+    """Who labels: a local `model`, or the server at `upstream`."""
 
     model: str | None
-    upstream: tuple[str, str | None, str | None] | None
+    upstream: Server | None
     concurrency: int = 8
 
     def __post_init__(self) -> None:
@@ -50,7 +51,7 @@ class LabelConfig:
     @property
     def labeller(self) -> str:
         """As it is written beside each label."""
-        return self.model or (self.upstream[1] if self.upstream else None) or "upstream"
+        return self.model or (self.upstream.model if self.upstream else None) or "upstream"
 
 
 def label_file(

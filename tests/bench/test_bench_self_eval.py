@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from reasonprune.bench.drawn import Cost, Drawn, Draws
-from reasonprune.bench.self_eval import RULES, SelfEvalBenchConfig, Server, _report, kind_of
+from reasonprune.bench.self_eval import RULES, SelfEvalBenchConfig, _report, kind_of
+from reasonprune.engine.upstream import Server
 from reasonprune.errors import RequestError
 from reasonprune.selfeval import SelfScore
 

@@ -9,7 +9,8 @@ import pytest
 from server_process import KEY
 
 from reasonprune.bench.drawn import Draws
-from reasonprune.bench.self_eval import SelfEvalBenchConfig, Server, bench_self_eval
+from reasonprune.bench.self_eval import SelfEvalBenchConfig, bench_self_eval
+from reasonprune.engine.upstream import Server
 from reasonprune.errors import ModelError
 from reasonprune.models import resolve
 

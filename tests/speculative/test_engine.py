@@ -15,6 +15,8 @@ import pytest
 if find_spec("vllm") is None:
     pytest.skip("vLLM is not installed; run `make setup`", allow_module_level=True)
 
+import engine_requests
+from engine_requests import MAX_TOKENS, counts
 from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
 
@@ -23,10 +25,9 @@ from reasonprune.engine.offline import chat_prompt, open_engine
 from reasonprune.engine.vllm import RaceClient
 from reasonprune.models import resolve
 from reasonprune.options import Options
-from reasonprune.speculative.wish import KEY, Wish
+from reasonprune.speculative.wish import Wish
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-MAX_TOKENS = 80
 MAX_MODEL_LEN = 512
 
 
@@ -52,19 +53,7 @@ def questions(count: int) -> list[str]:
 
 
 async def generate(engine: Any, prompt: dict[str, Any], name: str, method: str, **params: Any) -> list[int]:
-    sampling = SamplingParams(
-        output_kind=RequestOutputKind.FINAL_ONLY,
-        extra_args={KEY: Wish(method).as_argument()},  # type: ignore[arg-type]
-        **({"temperature": 0, "max_tokens": MAX_TOKENS} | params),
-    )
-    async for output in engine.generate(prompt, sampling, name):
-        ids = list(output.outputs[0].token_ids)
-    return ids
-
-
-async def counts(engine: Any, name: str) -> dict[str, Any]:
-    (found,) = await engine.collective_rpc("take_acceptance", args=(name,))
-    return found
+    return await engine_requests.generate(engine, prompt, name, Wish(method), **params)  # type: ignore[arg-type]
 
 
 async def test_outputs_are_identical_alone_and_in_a_mixed_batch(engine: Any) -> None:

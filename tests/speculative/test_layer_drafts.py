@@ -14,6 +14,7 @@ import pytest
 if find_spec("vllm") is None:
     pytest.skip("vLLM is not installed; run `make setup`", allow_module_level=True)
 
+from engine_requests import counts, generate
 from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
 
@@ -27,7 +28,7 @@ from reasonprune.errors import RequestError
 from reasonprune.models import resolve
 from reasonprune.options import Options
 from reasonprune.speculative.proposer import CLASS_PATH
-from reasonprune.speculative.wish import KEY, Wish
+from reasonprune.speculative.wish import Wish
 
 MAX_MODEL_LEN = 256
 OFF = Wish("off")
@@ -60,22 +61,6 @@ def asked(engine: Any, first: int, end: int) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def prompts(engine: Any) -> list[dict[str, Any]]:
     return asked(engine, 0, 5)
-
-
-async def generate(engine: Any, prompt: dict[str, Any], name: str, wish: Wish, **params: Any) -> list[int]:
-    sampling = SamplingParams(
-        output_kind=RequestOutputKind.FINAL_ONLY,
-        extra_args={KEY: wish.as_argument()},
-        **({"temperature": 0, "max_tokens": 70} | params),
-    )
-    async for output in engine.generate(prompt, sampling, name):
-        ids = list(output.outputs[0].token_ids)
-    return ids
-
-
-async def counts(engine: Any, name: str) -> dict[str, Any]:
-    (found,) = await engine.collective_rpc("take_acceptance", args=(name,))
-    return found
 
 
 async def test_outputs_are_identical_alone_and_in_a_mixed_batch(engine: Any, prompts: Any) -> None:

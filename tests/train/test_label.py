@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from reasonprune.engine.upstream import Server
 from reasonprune.errors import DataError, ModelError, RequestError
 from reasonprune.train.evidence import Evidence, read_evidence, read_questions
 from reasonprune.train.label import LabelConfig, discarded, label_with, unlabelled
@@ -73,12 +74,12 @@ async def test_where_nothing_can_be_asked_the_error_is_told(tmp_path: Path) -> N
 
 
 def test_one_labeller_is_named() -> None:
-    for model, upstream in ((None, None), ("a", ("http://localhost", None, None))):
+    for model, upstream in ((None, None), ("a", Server("http://localhost"))):
         with pytest.raises(RequestError, match="--model"):
             LabelConfig(model, upstream)
     with pytest.raises(RequestError, match="concurrency"):
         LabelConfig("a", None, 0)
-    assert LabelConfig(None, ("http://localhost", "m", None)).labeller == "m"
+    assert LabelConfig(None, Server("http://localhost", "m")).labeller == "m"
 
 
 def test_questions_need_no_labels(tmp_path: Path) -> None:
