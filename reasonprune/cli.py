@@ -254,16 +254,22 @@ def train_tiny_reasoner(
     layer_dropout: Annotated[
         bool, typer.Option("--layer-dropout", help="teach the finished model to miss layers, for layer programs")
     ] = False,
+    draft: Annotated[bool, typer.Option("--draft", help="a smaller model that drafts for it, of two layers")] = False,
     seed: Seed = 0,
 ) -> None:
     """Train TinyReasoner from scratch on problems that are generated on the way."""
-    from reasonprune.models import resolve
-    from reasonprune.train.tiny_reasoner import TrainConfig, train, train_to_miss_layers
+    from dataclasses import replace
 
+    from reasonprune.errors import RequestError
+    from reasonprune.models import resolve
+    from reasonprune.train.tiny_reasoner import DRAFT, TrainConfig, train, train_to_miss_layers
+
+    if draft and layer_dropout:
+        raise RequestError("--draft trains a model of its own; it has no use for --layer-dropout.", "--draft")
     if layer_dropout:
         train_to_miss_layers(out, begin_with or Path(resolve("tiny").path), seed=seed)
         return
-    train(out, TrainConfig(seed=seed), begin_with)
+    train(out, replace(DRAFT, seed=seed) if draft else TrainConfig(seed=seed), begin_with)
 
 
 def policy_options(policy: str, n: int, sets: list[str]) -> Any:

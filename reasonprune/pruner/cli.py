@@ -1,4 +1,4 @@
-"""The commands of the context pruner: `reasonprune prune`, `bench context`, `train pruner`, `train pruner-labels`."""
+"""The commands of the context pruner: `reasonprune prune`, `bench context`, and those that train one."""
 
 from __future__ import annotations
 
@@ -136,6 +136,25 @@ def train_pruner(
     print(f"{out}: {last['steps']} steps, loss {last['final_loss']}, {last['seconds']} s", file=sys.stderr)
 
 
+def calibrate_pruner(
+    folder: Annotated[Path, typer.Argument(help="of a pruner that was trained here; its pruner.json is set anew")],
+    data: Annotated[Path, typer.Argument(help="questions that it was not trained on, with contexts and answers")],
+    alone: Annotated[float, typer.Option(min=0, max=1, help="share of a context alone to remove")] = 0.5,
+    among: Annotated[float, typer.Option(min=0, max=1, help="share to remove beside distractors")] = 0.88,
+    distractors: Annotated[int, typer.Option(min=0, help="other contexts of the file; 0: contexts alone")] = 4,
+    limit: Annotated[int | None, typer.Option(help="only the first questions")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Choose the weights around a pruner's network so that at these compressions the fewest answers are lost."""
+    from reasonprune.terminal import stage_bars
+    from reasonprune.train.calibration import CalibrationConfig, calibrate
+
+    with stage_bars() as show:
+        found = calibrate(folder, data, CalibrationConfig(alone, among, distractors, limit, seed), show)
+    for name, value in found.items():
+        print(f"{name}: {value}", file=sys.stderr)
+
+
 def label_pruner(
     data: Annotated[Path, typer.Argument(help="questions with contexts; labels are not read")],
     out: Annotated[Path, typer.Option(help="JSON Lines for `train pruner`; goes on where it stopped")],
@@ -171,4 +190,5 @@ def mount(app: typer.Typer, bench: typer.Typer, train: typer.Typer) -> None:
     app.command()(prune)
     bench.command("context")(bench_context)
     train.command("pruner")(train_pruner)
+    train.command("pruner-calibration")(calibrate_pruner)
     train.command("pruner-labels")(label_pruner)

@@ -23,6 +23,9 @@ def train_self_eval_command(
     model: Annotated[str | None, typer.Option(help="the model; unset: the one that the pool names")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="adapter: training steps")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="head: at most so many epochs")] = None,
+    test: Annotated[
+        float, typer.Option("--test-share", min=0.01, max=0.9, help="of the questions; these only report")
+    ] = 0.3,
     seed: Seed = 0,
 ) -> None:
     """Train what tells how good a trace is, on whole and truncated traces; prints its figures on unseen questions."""
@@ -42,6 +45,7 @@ def train_self_eval_command(
         model,
         HeadConfig(seed=seed, **({"epochs": epochs} if epochs else {})),
         AdapterConfig(seed=seed, **({"steps": steps} if steps else {})),
+        test,
         seed,
     )
     with stage_bars() as show:

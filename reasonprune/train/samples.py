@@ -14,7 +14,9 @@ from reasonprune.train.splits import Split, question_digest, split_by_text
 SHARES = (0.25, 0.5, 0.75, 1.0)
 """Of a trace's own tokens, at which scores are reported."""
 
-TRAIN_SHARE, VALIDATION_SHARE = 0.6, 0.1
+TEST_SHARE = 0.3
+VALIDATION_SHARE = 1 / 7
+"""Of the questions that are not for testing."""
 
 
 @dataclass(frozen=True)
@@ -90,16 +92,19 @@ def read_samples(file: Path) -> tuple[str, list[SampledQuestion]]:
     return models.pop(), [question for question in sampled if question.samples]
 
 
-def split_of(question: SampledQuestion, seed: int) -> Split:
-    """60% train, 10% validation, 30% test, by a hash of the question's text: the same in every pool."""
-    return split_by_text(f"{seed}/self-eval/{question.question}", TRAIN_SHARE, VALIDATION_SHARE)
+def split_of(question: SampledQuestion, seed: int, test: float = TEST_SHARE) -> Split:
+    """By a hash of the question's text: the same in every pool. `test`: share of all questions that only report."""
+    validation = (1 - test) * VALIDATION_SHARE
+    return split_by_text(f"{seed}/self-eval/{question.question}", 1 - test - validation, validation)
 
 
-def split(questions: Sequence[SampledQuestion], seed: int, file: Path) -> dict[Split, list[SampledQuestion]]:
-    """Every part with right and wrong traces in it, else PoolError."""
+def split(
+    questions: Sequence[SampledQuestion], seed: int, file: Path, test: float = TEST_SHARE
+) -> dict[Split, list[SampledQuestion]]:
+    """Every part with right and wrong traces in it, else PoolError. `test`: share that only reports."""
     parts: dict[Split, list[SampledQuestion]] = {"train": [], "validation": [], "test": []}
     for question in questions:
-        parts[split_of(question, seed)].append(question)
+        parts[split_of(question, seed, test)].append(question)
     for part, members in parts.items():
         if len({sample.right for question in members for sample in question.samples}) < 2:
             raise PoolError(

@@ -15,7 +15,7 @@ from reasonprune.errors import RequestError
 from reasonprune.models import resolve
 from reasonprune.selfeval.measures import plot_reliability, score_figures
 from reasonprune.selfeval.trained import Trained, default_folder, fingerprint, save_description
-from reasonprune.train.samples import SHARES, SampledQuestion, read_samples, split
+from reasonprune.train.samples import SHARES, TEST_SHARE, SampledQuestion, read_samples, split
 from reasonprune.train.self_eval_adapter import AdapterConfig, contents, train_adapter
 from reasonprune.train.self_eval_head import HeadConfig, hidden_states, train_head
 from reasonprune.train.splits import Split
@@ -28,12 +28,15 @@ Report = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class SelfEvalConfig:
-    """What is trained, and how. `model` replaces the one that the pool names."""
+    """What is trained, and how. `model` replaces the one that the pool names; `test` is the share of the questions
+    that only report: a small one will do where `bench self-eval` reports on other questions.
+    """
 
     kind: Trained
     model: str | None = None
     head: HeadConfig = field(default_factory=HeadConfig)
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
+    test: float = TEST_SHARE
     seed: int = 0
 
 
@@ -59,7 +62,7 @@ def train_self_eval(
     began = time.monotonic()
     name, questions = read_samples(file)
     name = config.model or name
-    parts = split(questions, config.seed, file)
+    parts = split(questions, config.seed, file, config.test)
     path = resolve(name).path
     mark = fingerprint(path)
     out = out or default_folder(mark, config.kind)

@@ -72,6 +72,7 @@ class TrainConfig:
     batch_tokens: int = 4096
     seed: int = 0
     threads: int = 2
+    layers: int = 6
 
 
 # Later layers are missed least, the last one apart (LayerSkip, arXiv 2404.16710, raises the rate with depth as well).
@@ -83,6 +84,16 @@ LAYER_DROPOUT = Phase(
     warmup_steps=50,
     layer_dropout=(0.0, 0.0, 0.0, 0.1, 0.5, 0.0),
     batch_tokens=2048,
+)
+
+
+# A smaller model that drafts for TinyReasoner; it sees a part of the problems that TinyReasoner saw.
+DRAFT = TrainConfig(
+    phases=(
+        Phase(steps=2500, learning_rate=2e-3, slip_rate=0.02, hesitant=False),
+        Phase(steps=800, learning_rate=1e-3, slip_rate=0.05, hesitant=True),
+    ),
+    layers=2,
 )
 
 
@@ -117,13 +128,13 @@ def build_tokenizer(seed: int, vocab_size: int = 512) -> PreTrainedTokenizerFast
     )
 
 
-def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """Six layers of width 128 with head size 64, the smallest head that vLLM's CPU attention runs fast."""
+def build_model(tokenizer: PreTrainedTokenizerFast, layers: int = 6) -> LlamaForCausalLM:
+    """Layers of width 128 with head size 64, the smallest head that vLLM's CPU attention runs fast."""
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=128,
         intermediate_size=384,
-        num_hidden_layers=6,
+        num_hidden_layers=layers,
         num_attention_heads=2,
         num_key_value_heads=2,
         head_dim=64,
@@ -222,7 +233,7 @@ def train(out: Path, config: TrainConfig, begin_with: Path | None = None) -> Non
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
     tokenizer = build_tokenizer(config.seed)
-    model, done = build_model(tokenizer), list[dict[str, object]]()
+    model, done = build_model(tokenizer, config.layers), list[dict[str, object]]()
     if begin_with is not None:
         model.load_state_dict(LlamaForCausalLM.from_pretrained(begin_with, dtype=torch.float32).state_dict())
         done = json.loads((begin_with / "training.json").read_text())["phases"]

@@ -59,6 +59,14 @@ def test_questions_are_split_by_their_text(tmp_path: Path) -> None:
     assert [split_of(q, 0) for q in questions] != [split_of(q, 1) for q in questions]
 
 
+def test_a_smaller_share_for_testing_takes_no_question_out_of_training(tmp_path: Path) -> None:
+    file = pool(tmp_path, [row(f"q{i}", ["1", "2"]) for i in range(100)])
+    _, questions = read_samples(file)
+    usual, small = split(questions, 0, file), split(questions, 0, file, test=0.1)
+    assert {q.question for q in usual["train"]} < {q.question for q in small["train"]}
+    assert len(small["test"]) < len(usual["test"]) / 2
+
+
 def test_too_few_questions_are_refused(tmp_path: Path) -> None:
     file = pool(tmp_path, [row(f"q{i}", ["1", "1"]) for i in range(30)])
     with pytest.raises(PoolError, match="are too few"):

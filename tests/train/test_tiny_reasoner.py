@@ -12,6 +12,7 @@ transformers = pytest.importorskip("transformers")
 from reasonprune.models import resolve
 from reasonprune.train import tiny_reasoner
 from reasonprune.train.tiny_reasoner import (
+    DRAFT,
     IGNORED,
     Phase,
     TrainConfig,
@@ -102,3 +103,11 @@ def test_the_shipped_model_is_small_and_says_how_it_was_made() -> None:
     assert sum(file.stat().st_size for file in folder.iterdir()) < 6_000_000
     provenance = json.loads((folder / "training.json").read_text())
     assert len(provenance["phases"]) == len(provenance["config"]["phases"]) == 2
+
+
+def test_the_drafting_model_is_smaller_and_has_the_same_vocabulary() -> None:
+    tokenizer = build_tokenizer(DRAFT.seed)
+    shipped = transformers.AutoTokenizer.from_pretrained(resolve("tiny").path)
+    assert tokenizer.get_vocab() == shipped.get_vocab()
+    model = build_model(tokenizer, DRAFT.layers)
+    assert len(model.model.layers) == model.config.num_hidden_layers == 2
