@@ -20,6 +20,7 @@ from reasonprune.bench.provenance import provenance, write
 from reasonprune.pruner import ContextPruner
 from reasonprune.pruner.embedding import Embedder
 from reasonprune.pruner.lexical import bm25
+from reasonprune.pruner.reading import LateModel, Ranking
 
 DEPTH = 10
 Rank = Callable[[str, Sequence[str]], list[float]]
@@ -67,18 +68,19 @@ def main() -> None:
     options = parser.parse_args()
     queries = read(options.data)[: options.queries]
     pruner, embedder = ContextPruner(), Embedder("minilm")
-    likeness = pruner.model.likeness
+    assert isinstance(pruner.model, LateModel)
+    model, ranking = pruner.model, pruner.model.ranking
 
     def cosine(query: str, passages: Sequence[str]) -> list[float]:
         vectors = embedder.vectors([query, *passages])
         return [float(vectors[query] @ vectors[passage]) for passage in passages]
 
     def head(query: str, passages: Sequence[str]) -> list[float]:
-        pruner.model.likeness = 0.0
+        model.ranking = Ranking()
         try:
             return pruner.rerank(query, passages)
         finally:
-            pruner.model.likeness = likeness
+            model.ranking = ranking
 
     ranks: dict[str, Rank] = {
         "given": lambda _, passages: [0.0] * len(passages),

@@ -84,7 +84,7 @@ def _log_odds(logits: Tensor) -> Tensor:
 
 def _ours(folder: Path, device: str | None) -> tuple[Model, float]:
     tokenizer, network, recipe = weights.load(folder)
-    model = LateModel(tokenizer, network, recipe.max_length, device, recipe.calibration, recipe.likeness)
+    model = LateModel(tokenizer, network, recipe.max_length, device, recipe.calibration, recipe.ranking)
     return model, recipe.threshold
 
 

@@ -142,15 +142,26 @@ def calibrate_pruner(
     alone: Annotated[float, typer.Option(min=0, max=1, help="share of a context alone to remove")] = 0.5,
     among: Annotated[float, typer.Option(min=0, max=1, help="share to remove beside distractors")] = 0.88,
     distractors: Annotated[int, typer.Option(min=0, help="other contexts of the file; 0: contexts alone")] = 4,
+    texts: Annotated[
+        Path | None,
+        typer.Option(help="set how much goes on these questions' contexts instead; their answers are not read"),
+    ] = None,
+    ranking: Annotated[str, typer.Option(help="of documents: both (trained head and cosine) or cosine")] = "both",
     limit: Annotated[int | None, typer.Option(help="only the first questions")] = None,
     seed: Seed = 0,
 ) -> None:
     """Choose the weights around a pruner's network so that at these compressions the fewest answers are lost."""
+    from reasonprune.errors import RequestError
     from reasonprune.terminal import stage_bars
     from reasonprune.train.calibration import CalibrationConfig, calibrate
 
+    if ranking not in ("both", "cosine"):
+        raise RequestError(f"--ranking {ranking}: expected both or cosine.", "--ranking")
+    config = CalibrationConfig(
+        alone, among, distractors, "cosine" if ranking == "cosine" else "both", texts, limit, seed
+    )
     with stage_bars() as show:
-        found = calibrate(folder, data, CalibrationConfig(alone, among, distractors, limit, seed), show)
+        found = calibrate(folder, data, config, show)
     for name, value in found.items():
         print(f"{name}: {value}", file=sys.stderr)
 

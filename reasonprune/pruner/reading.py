@@ -78,12 +78,23 @@ class CrossModel:
         return reading
 
 
-class LateModel:
-    """A `LateNet`. What the lower layers make of a text is kept, up to `cached_tokens`, for the next question on it.
+@dataclass(frozen=True)
+class Ranking:
+    """How a `LateModel` ranks: head * (logit of the ranking head) + likeness * (cosine - EVEN).
 
-    Its ranking logit is that of the network's head, plus `likeness` times the cosine of the base encoder's own vectors
-    of question and text, less EVEN: the encoder has seen many more kinds of questions than the head.
+    The cosine is that of the base encoder's own vectors of question and text. The encoder has seen far more kinds of
+    questions than a head that was trained on a few: where the head is sure of what it does not know, leave it out.
     """
+
+    head: float = 1.0
+    likeness: float = 0.0
+
+    def of(self, logits: Tensor, cosines: Tensor) -> Tensor:
+        return self.head * logits + self.likeness * (cosines - EVEN)
+
+
+class LateModel:
+    """A `LateNet`. What the lower layers make of a text is kept, up to `cached_tokens`, for the next question on it."""
 
     def __init__(
         self,
@@ -92,11 +103,11 @@ class LateModel:
         max_length: int,
         device: str | None = None,
         calibration: Calibration | None = None,
-        likeness: float = 0.0,
+        ranking: Ranking | None = None,
         cached_tokens: int = 1 << 16,
     ) -> None:
         self.tokenizer, self.max_length, self.calibration = tokenizer, max_length, calibration or Calibration()
-        self.device, self.likeness = device_of(device), likeness
+        self.device, self.ranking = device_of(device), ranking or Ranking()
         self.network = network.eval().to(self.device)
         self._states: OrderedDict[str, _Lower] = OrderedDict()
         self._limit, self._held = cached_tokens, 0
@@ -110,11 +121,12 @@ class LateModel:
             question, question_mask = _padded([read[one].states for one in questions])
             context, context_mask = _padded([read[one].states for one in texts])
             keep, rank = self.network(question, question_mask, context, context_mask)
-            if self.likeness:
+            rank = rank.float()
+            if self.ranking.likeness:
                 asked, given = (torch.stack([read[one].vector for one in part]) for part in (questions, texts))
-                rank = rank.float() + self.likeness * ((asked * given).sum(1) - EVEN)
+                rank = self.ranking.of(rank, (asked * given).sum(1))
         probabilities = torch.sigmoid(keep.float()).tolist()
-        reading = Reading([], [], rank.float().tolist())
+        reading = Reading([], [], rank.tolist())
         for text, row in zip(texts, probabilities, strict=True):
             inside = [i for i, (start, end) in enumerate(read[text].spans) if start < end]
             reading.spans.append([read[text].spans[i] for i in inside])
@@ -122,7 +134,9 @@ class LateModel:
         return reading
 
     def _lower(self, texts: list[str]) -> dict[str, _Lower]:
-        found = {text: self._states[text] for text in texts if text in self._states}
+        held = {text: self._states[text] for text in texts if text in self._states}
+        # A text that was read while no cosine was wanted has no vector.
+        found = {text: one for text, one in held.items() if one.vector is not None or not self.ranking.likeness}
         if new := [text for text in texts if text not in found]:
             # Questions are short: padded to the length of contexts they would cost as much.
             new.sort(key=len)
@@ -141,7 +155,7 @@ class LateModel:
         )
         ids, mask = (torch.tensor(encoding[name], device=self.device) for name in INPUTS[:2])
         states = self.network.lower(ids, mask)
-        vectors = self.network.vectors(states, mask) if self.likeness else None
+        vectors = self.network.vectors(states, mask) if self.ranking.likeness else None
         lengths = mask.sum(1).tolist()
         spans = encoding["offset_mapping"]
         return {
@@ -153,8 +167,8 @@ class LateModel:
 
     def _remember(self, found: dict[str, _Lower], new: list[str]) -> None:
         for text in new:
+            self._held += len(found[text].spans) * (text not in self._states)
             self._states[text] = found[text]
-            self._held += len(found[text].spans)
         while self._held > self._limit:
             _, oldest = self._states.popitem(last=False)
             self._held -= len(oldest.spans)

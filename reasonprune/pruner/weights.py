@@ -17,6 +17,7 @@ from torch import nn
 from reasonprune.errors import ModelError
 from reasonprune.models import resolve_encoder
 from reasonprune.pruner.late import LateNet
+from reasonprune.pruner.reading import Ranking
 from reasonprune.pruner.rounding import Calibration
 
 CONFIG, WEIGHTS = "pruner.json", "pruner.safetensors"
@@ -40,11 +41,16 @@ class Recipe(BaseModel):
     lexical: float = Field(0.0, ge=0)
     between: float = Field(0.0, ge=0)
     lead: float = Field(0.0, ge=0)
+    head: float = Field(1.0, ge=0)
     likeness: float = Field(0.0, ge=0)
 
     @property
     def calibration(self) -> Calibration:
         return Calibration(self.scale, self.shift, self.contrast, self.lexical, self.between, self.lead)
+
+    @property
+    def ranking(self) -> Ranking:
+        return Ranking(self.head, self.likeness)
 
 
 def open_encoder(base: str) -> tuple[Any, nn.Module]:

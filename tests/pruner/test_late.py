@@ -6,6 +6,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from reasonprune.pruner.reading import Ranking
+
 QUESTION, TEXTS = (
     "What do bees make?",
     ["Bees make honey in hives.", "The tower stands in Paris and is 330 metres tall."],
@@ -27,8 +29,11 @@ def test_the_encoders_own_vectors_come_from_the_lower_states(pruner: Any) -> Non
 
 def test_likeness_adds_the_cosine_to_the_ranking(pruner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model = pruner.model
-    together = model.read([QUESTION] * 2, TEXTS).rank
-    monkeypatch.setattr(model, "likeness", 0.0)
-    alone = model.read([QUESTION] * 2, TEXTS).rank
-    added = [(one - other) / 8.8 + 0.5 for one, other in zip(together, alone, strict=True)]
-    assert 1 > added[0] > added[1] > -1
+    monkeypatch.setattr(model, "ranking", Ranking())
+    logits = model.read([QUESTION] * 2, TEXTS).rank
+    monkeypatch.setattr(model, "ranking", Ranking(head=0.5, likeness=8.0))
+    both = model.read([QUESTION] * 2, TEXTS).rank  # of texts that were read before, without a cosine
+    cosines = [(one - 0.5 * logit) / 8.0 + 0.5 for one, logit in zip(both, logits, strict=True)]
+    assert 1 > cosines[0] > cosines[1] > -1
+    monkeypatch.setattr(model, "ranking", Ranking(head=0.0, likeness=1.0))
+    assert model.read([QUESTION] * 2, TEXTS).rank == pytest.approx([cosine - 0.5 for cosine in cosines], abs=2e-3)

@@ -9,11 +9,13 @@ import pytest
 
 pytest.importorskip("torch")
 
-from reasonprune.bench.context import Case
+from reasonprune.bench.context import Case, measured
 from reasonprune.errors import DataError
 from reasonprune.pruner import ContextPruner
 from reasonprune.pruner.checkpoints import DEFAULT
-from reasonprune.train.calibration import CalibrationConfig, Judged, best, calibrate, likeness_of
+from reasonprune.pruner.reading import Ranking
+from reasonprune.pruner.rounding import Calibration
+from reasonprune.train.calibration import CalibrationConfig, Judged, best, calibrate, fitted, likeness_of
 
 THRESHOLD = 0.1
 
@@ -34,15 +36,28 @@ QUESTIONS = [judged(seed) for seed in range(40)]
 
 def test_as_much_goes_as_was_asked_for() -> None:
     config = CalibrationConfig(alone=0.5, among=0.65)
-    found, figures = best(QUESTIONS, 2.0, THRESHOLD, config)
+    found, figures = best(QUESTIONS, Ranking(likeness=2.0), THRESHOLD, config)
     assert figures["compression_alone"] == pytest.approx(0.5, abs=0.02)
     assert figures["compression_among"] >= 0.64
     assert found.lead > 0
 
 
+def test_other_texts_can_set_how_much_goes() -> None:
+    config = CalibrationConfig(alone=0.5, among=0.8)
+    start = Calibration(scale=0.5, contrast=1.0, between=0.4)
+    found = fitted(QUESTIONS, start, Ranking(likeness=2.0), THRESHOLD, config)
+    assert (found.scale, found.contrast, found.between) == (0.5, 1.0, 0.4)
+    for alone, wanted in ((True, 0.5), (False, 0.8)):
+        shown = [one.alone if alone else one for one in QUESTIONS]
+        values = [one.applied(found, Ranking(likeness=2.0)) for one in shown]
+        assert measured([one.case for one in shown], values, THRESHOLD)["compression"] == pytest.approx(
+            wanted, abs=0.03
+        )
+
+
 def test_no_other_point_of_the_grid_loses_fewer_answers_alone() -> None:
     config = CalibrationConfig(distractors=0)
-    found, figures = best([one.alone for one in QUESTIONS], 0.0, THRESHOLD, config)
+    found, figures = best([one.alone for one in QUESTIONS], Ranking(), THRESHOLD, config)
     assert figures["recall_alone"] >= 0.9
     assert (found.between, found.lead) == (0.0, 0.0)
 
