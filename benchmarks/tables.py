@@ -460,31 +460,55 @@ def graph_scale() -> list[str]:
 
 def speculative() -> list[str]:
     """One line a run and method, greedy."""
-    heads = ("model", "data", "prompts", "at once", "method", "tokens/s", "of base", "acceptance length", "identical")
+    heads = ("model", "data", "prompts", "at once", "drafts also from", "method", "tokens/s", "of base")
+    lines = [row(*heads, "acceptance length", "identical"), row(*["---"] * 10)]
+    for result in load("speculative-*.json"):
+        origin = result["provenance"]
+        more = [name for name, key in (("datastore", "datastore"), ("draft model", "draft_model")) if result.get(key)]
+        run = (origin["model"], origin["data"]["file"], result["prompts"], result["concurrency"], ", ".join(more))
+        lines += [row(*run, *cells) for cells in _methods(result["methods"])]
+    return lines
+
+
+def speculative_tasks() -> list[str]:
+    """One line a task and method of runs over several tasks."""
+    heads = ("model", "at once", "task", "method", "tokens/s", "of base", "acceptance length", "identical")
     lines = [row(*heads), row(*["---"] * len(heads))]
     for result in load("speculative-*.json"):
-        base = result["methods"]["base"]["tokens_per_s"]
-        origin = result["provenance"]
-        for name, found in result["methods"].items():
-            speed, length = found["tokens_per_s"], f"{found['acceptance_length']:.2f}"
-            run = (origin["model"], origin["data"]["file"], result["prompts"], result["concurrency"])
-            lines.append(row(*run, name, f"{speed:,.1f}", f"{speed / base:.2f}", length, f"{found['identical']:.1%}"))
+        for task, methods in result["tasks"].items() if len(result["tasks"]) > 1 else ():
+            run = (result["provenance"]["model"], result["concurrency"], task)
+            lines += [row(*run, *cells) for cells in _methods(methods) if cells[0] != "base"]
     return lines
+
+
+def _methods(methods: dict[str, Any]) -> list[tuple[str, ...]]:
+    base = methods["base"]["tokens_per_s"]
+    return [
+        (
+            name,
+            f"{found['tokens_per_s']:,.1f}",
+            f"{found['tokens_per_s'] / base:.2f}",
+            f"{found['acceptance_length']:.2f}",
+            f"{found['identical']:.1%}",
+        )
+        for name, found in methods.items()
+    ]
 
 
 def draft_replay() -> list[str]:
     """One line a model, task and method; the speeds are modelled."""
-    heads = ("model", "task", "method", "of base", "acceptance length", "drafted a step", "accepted", "drafting, p50")
-    lines = [row(*heads), row(*["---"] * len(heads))]
+    heads = ("model", "task", "datastore", "method", "of base", "acceptance length", "drafted a step", "accepted")
+    lines = [row(*heads, "drafting, p50"), row(*["---"] * 9)]
     for result in load("draft-replay-*.json"):
-        for task, methods in {"**all**": result["methods"], **result["tasks"]}.items():
+        total = {"**all**": result["methods"]} if len(result["tasks"]) > 1 else {}
+        for task, methods in {**total, **result["tasks"]}.items():
             for name, found in methods.items():
-                if name == "base" or (task == "all" and len(result["tasks"]) == 1):
+                if name == "base":
                     continue
                 numbers = (f"{found['of_base']:.2f}", f"{found['acceptance_length']:.2f}")
                 drafts = (f"{found['drafted_per_step']:.2f}", f"{found['accepted_share']:.0%}")
-                took = f"{found['drafting_p50_ms']:.2f} ms"
-                lines.append(row(result["provenance"]["model"], task, name, *numbers, *drafts, took))
+                took, store = f"{found['drafting_p50_ms']:.2f} ms", result["datastore"] or ""
+                lines.append(row(result["provenance"]["model"], task, store, name, *numbers, *drafts, took))
     return lines
 
 
@@ -575,6 +599,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "graph_ablation": graph_ablation,
     "graph_scale": graph_scale,
     "speculative": speculative,
+    "speculative_tasks": speculative_tasks,
     "draft_replay": draft_replay,
     "datastore": datastore,
     "trees": trees,
