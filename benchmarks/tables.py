@@ -366,7 +366,7 @@ def context() -> list[str]:
     heads = ("data", "distractors", "questions", "method", "recall", "compression", "seconds")
     lines = [row(*heads), row(*["---"] * len(heads))]
     names = {"bm25": "BM25", "minilm": "MiniLM cosine", "none": "no pruning"}
-    for result in load("context-xquad-*.json"):
+    for result in load("context-xquad-*.json") + load("context-squad-dev-*.json"):
         where = (result["provenance"]["data"]["file"], result["distractors"], result["questions"])
         methods = {f"**pruner at {result['threshold']:g}**": result}
         methods |= {name: result[key] for key, name in names.items()}
