@@ -218,6 +218,8 @@ def _scale(judged: Sequence[Judged], calibration: Calibration) -> float:
 
     odds = [[log_odds(value)] for one in judged for value in one.applied(calibration, Ranking())]
     answers = [i in one.case.answer for one in judged for i in range(len(one.values[0]))]
+    if all(answers):
+        return 1.0  # every context is one sentence: there is nothing to tell apart
     slope = float(LogisticRegression(C=100.0).fit(odds, answers).coef_[0, 0])
     return round(max(slope, LEAST_SCALE), 3)
 

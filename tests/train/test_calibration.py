@@ -42,6 +42,12 @@ def test_as_much_goes_as_was_asked_for() -> None:
     assert found.lead > 0
 
 
+def test_contexts_of_one_sentence_leave_nothing_to_choose() -> None:
+    single = [Judged.of(Case("What?", (("It is.",),), (0,)), [[0.5]], [0.0], [0.5]) for _ in range(3)]
+    found, figures = best(single, Ranking(), THRESHOLD, CalibrationConfig(alone=0.0, distractors=0))
+    assert (found.scale, figures["recall_alone"]) == (1.0, 1.0)
+
+
 def test_other_texts_can_set_how_much_goes() -> None:
     config = CalibrationConfig(alone=0.5, among=0.8)
     start = Calibration(scale=0.5, contrast=1.0, between=0.4)
