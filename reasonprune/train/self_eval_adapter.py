@@ -22,8 +22,8 @@ from reasonprune.train.samples import Sample, SampledQuestion
 class AdapterConfig:
     """How a LoRA is trained. `whole`: share of the examples that are whole traces, the others are cut at random.
 
-    `mixed`: share that are of questions with right and wrong traces. Only these tell how a good trace differs from a bad
-    one; of the others, on which no trace can be beaten, a model learns which questions are easy or hopeless.
+    `mixed`: share that are of questions with right and wrong traces. Only these tell how a good trace differs from a
+    bad one; of the others, on which no trace can be beaten, a model learns which questions are easy or hopeless.
     """
 
     rank: int = 16
