@@ -87,13 +87,11 @@ LAYER_DROPOUT = Phase(
 )
 
 
-# A smaller model that drafts for TinyReasoner; it sees a part of the problems that TinyReasoner saw.
+# A smaller model that drafts for TinyReasoner; its problems are drawn as TinyReasoner's first were.
 DRAFT = TrainConfig(
-    phases=(
-        Phase(steps=2500, learning_rate=2e-3, slip_rate=0.02, hesitant=False),
-        Phase(steps=800, learning_rate=1e-3, slip_rate=0.05, hesitant=True),
-    ),
+    phases=(Phase(steps=1200, learning_rate=2e-3, slip_rate=0.05, hesitant=True, batch_tokens=2048),),
     layers=2,
+    threads=1,
 )
 
 
