@@ -87,7 +87,7 @@ LAYER_DROPOUT = Phase(
 )
 
 
-# A smaller model that drafts for TinyReasoner; its problems are drawn as TinyReasoner's first were.
+# A smaller model that drafts for TinyReasoner, trained on problems drawn in the same way.
 DRAFT = TrainConfig(
     phases=(Phase(steps=1200, learning_rate=2e-3, slip_rate=0.05, hesitant=True, batch_tokens=2048),),
     layers=2,
