@@ -20,21 +20,16 @@ from reasonprune.train.samples import Sample, SampledQuestion
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """How a LoRA is trained. `whole`: share of the examples that are whole traces, the others are cut at random.
-
-    `mixed`: share that are of questions with right and wrong traces. Only these tell how a good trace differs from a
-    bad one; of the others, on which no trace can be beaten, a model learns which questions are easy or hopeless.
-    """
+    """How a LoRA is trained; half of its examples are whole traces, the others cut at random."""
 
     rank: int = 16
     alpha: int = 32
     steps: int = 400
     batch: int = 16
     at_once: int = 4  # of a batch; what they need in memory is most of what training needs
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-4
     warmup: int = 20  # steps
     whole: float = 0.5
-    mixed: float = 0.8
     seed: int = 0
 
 
@@ -64,11 +59,9 @@ def train_adapter(
         optimizer, lambda step: min((step + 1) / config.warmup, 1 - step / (config.steps + 1))
     )
     examples = [(question, sample) for question in questions for sample in question.samples]
-    mixed = [(question, sample) for question, sample in examples if 0 < question.solved < 1] or examples
     losses = []
     for step in range(config.steps):
-        pools = [mixed if rng.random() < config.mixed else examples for _ in range(config.batch)]
-        chosen = [pool[rng.integers(len(pool))] for pool in pools]
+        chosen = [examples[i] for i in rng.integers(len(examples), size=config.batch)]
         cuts = [
             sample.cut(1.0) if rng.random() < config.whole else int(rng.integers(1, len(sample.token_ids)))
             for _, sample in chosen
