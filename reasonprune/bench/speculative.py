@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonprune.bench.prompts import Prompt, read_prompts
+from reasonprune.bench.provenance import portable
 from reasonprune.depth.program import LayerProgram
 from reasonprune.engine.chat import prompt_ids
 from reasonprune.errors import RequestError
@@ -134,7 +135,7 @@ async def _bench(
         "max_tokens": config.max_tokens,
         "longest_draft": config.longest,
         "datastore": config.datastore.name if config.datastore else None,
-        "draft_model": config.draft_model,
+        "draft_model": portable(config.draft_model) if config.draft_model else None,
         "draft_layers": config.draft_layers,
         **limits,
     }
