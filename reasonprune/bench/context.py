@@ -118,16 +118,16 @@ def bench_context(
     return {**result, "questions": len(questions), "distractors": distractors}
 
 
+def processed(pruner: ContextPruner, questions: Sequence[Case], **options: Any) -> dict[str, Any]:
+    """What `process` says of all documents of these questions, sentence by sentence."""
+    nested: Any = [[list(document) for document in case.documents] for case in questions]
+    asked = [case.question for case in questions]
+    return pruner.process(asked, nested, title=None, return_sentence_metrics=True, **options)
+
+
 def pruned_values(pruner: ContextPruner, questions: Sequence[Case], threshold: float) -> list[list[float]]:
     """The pruner's probability of every sentence, documents one after the other."""
-    nested: Any = [[list(document) for document in case.documents] for case in questions]
-    output = pruner.process(
-        [case.question for case in questions],
-        nested,
-        title=None,
-        threshold=threshold,
-        return_sentence_metrics=True,
-    )
+    output = processed(pruner, questions, threshold=threshold)
     return [[value for document in row for value in document] for row in output["sentence_probabilities"]]
 
 

@@ -14,7 +14,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-from reasonprune.bench.context import CHUNK, Case, cases, measured, threshold_for
+from reasonprune.bench.context import CHUNK, Case, cases, measured, processed, threshold_for
 from reasonprune.bench.provenance import sha256
 from reasonprune.errors import RequestError
 from reasonprune.pruner.embedding import Embedder
@@ -134,14 +134,7 @@ def judged_by(
     found = []
     for begin in range(0, len(questions), CHUNK):
         part = questions[begin : begin + CHUNK]
-        nested: Any = [[list(document) for document in case.documents] for case in part]
-        output = pruner.process(
-            [case.question for case in part],
-            nested,
-            title=None,
-            zero_score_when_empty=False,
-            return_sentence_metrics=True,
-        )
+        output = processed(pruner, part, zero_score_when_empty=False)
         rows = zip(part, output["sentence_probabilities"], output["reranking_score"], strict=True)
         for case, values, scores in rows:
             cosines = [float(vectors["".join(d)] @ vectors[case.question]) for d in case.documents]
@@ -204,12 +197,18 @@ def fitted(
     return _led(judged, moved, ranking, threshold, config.among) if config.distractors else moved
 
 
-def _figures(
-    name: str, judged: Sequence[Judged], calibration: Calibration, ranking: Ranking, threshold: float
+def _measured(
+    judged: Sequence[Judged], calibration: Calibration, ranking: Ranking, threshold: float
 ) -> dict[str, float]:
     values = [one.applied(calibration, ranking) for one in judged]
     found = measured([one.case for one in judged], values, threshold)
-    return {f"{key}_{name}": round(value, 4) for key, value in found.items()}
+    return {name: round(value, 4) for name, value in found.items()}
+
+
+def _figures(
+    name: str, judged: Sequence[Judged], calibration: Calibration, ranking: Ranking, threshold: float
+) -> dict[str, float]:
+    return {f"{key}_{name}": value for key, value in _measured(judged, calibration, ranking, threshold).items()}
 
 
 def _scale(judged: Sequence[Judged], calibration: Calibration) -> float:
@@ -238,8 +237,8 @@ def _led(
     low, high = 0.0, MOST_LEAD
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        found = _figures("", judged, replace(calibration, lead=middle), ranking, threshold)
-        low, high = (middle, high) if found["compression_"] >= compression else (low, middle)
+        found = _measured(judged, replace(calibration, lead=middle), ranking, threshold)
+        low, high = (middle, high) if found["compression"] >= compression else (low, middle)
     return replace(calibration, lead=round(low, 2))
 
 

@@ -20,6 +20,7 @@ def test_one_document(pruner: Any) -> None:
     result = pruner.process(TALL, TOWER)
     assert "The tower is 330 metres tall." in result["pruned_context"]
     assert "Champ de Mars" not in result["pruned_context"]
+    assert "Lunch" not in pruner.process(TALL, TOWER, threshold=0.3)["pruned_context"]
     removed = 100 * (1 - len(result["pruned_context"]) / len(TOWER))
     assert result["compression_rate"] == pytest.approx(removed)
     assert 0 < result["reranking_score"] <= 1
