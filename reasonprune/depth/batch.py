@@ -1,14 +1,14 @@
 """One forward pass of a batch whose requests run different layer programs, on vLLM's own decoder layers.
 
-KV cache goes by position in the program, not by layer: the p-th layer that a request runs keeps its keys and values in
-slot p, whichever layer that is. So a skipped layer leaves no hole, a repeated one has a slot for each of its runs, and
-block tables stay as vLLM made them.
+Rows stay where vLLM put them. A layer that all requests run next, from the same slot of KV cache, is called as in any
+other step, with vLLM's own attention metadata; one that only some run is given their rows, with metadata of their own.
+Block tables stay as vLLM made them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
@@ -19,30 +19,30 @@ from vllm.forward_context import get_forward_context
 from vllm.v1.attention.backend import CommonAttentionMetadata
 
 from reasonprune.depth.schedule import Step, schedule
+from reasonprune.depth.slots import slots_of
 
 BuildMetadata = Callable[[CommonAttentionMetadata], Any]
 
 
 class View:
-    """Some rows of the batch as attention sees them: `tokens` are theirs, in this order; metadata is made if used.
+    """Some rows of the batch as attention sees them, in the batch's order; metadata is made if used.
 
-    `part`: where they are once the batch is ordered by group.
+    `tokens`: their places among the batch's tokens. `part` selects the same, as a slice where they are neighbours.
     """
 
-    def __init__(
-        self, rows: Sequence[int], part: slice | torch.Tensor, starts: Sequence[int], whole: Any, build: BuildMetadata
-    ) -> None:
-        self.part = part
+    def __init__(self, rows: Sequence[int], starts: Sequence[int], whole: Any, build: BuildMetadata) -> None:
         self._rows, self._starts, self._whole, self._build = rows, starts, whole, build
-        tokens = [token for row in rows for token in range(starts[row], starts[row + 1])]
-        self.tokens = torch.tensor(tokens, device=whole.block_table.device)
+        places = [token for row in rows for token in range(starts[row], starts[row + 1])]
+        self.tokens = torch.tensor(places, device=whole.block_table.device)
+        neighbours = places[-1] - places[0] == len(places) - 1
+        self.part: slice | torch.Tensor = slice(places[0], places[-1] + 1) if neighbours else self.tokens
 
     @cached_property
     def metadata(self) -> Any:
         whole, starts, device = self._whole, self._starts, self.tokens.device
         index = torch.tensor(self._rows, device=device)
         lengths = [starts[row + 1] - starts[row] for row in self._rows]
-        begins = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
+        begins = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
         common = CommonAttentionMetadata(
             query_start_loc=begins.to(device),
             query_start_loc_cpu=begins,
@@ -87,58 +87,39 @@ class Batch:
         self._build = build
         self._views: dict[tuple[int, ...], View] = {}
 
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        return schedule(self.programs)
-
     @cached_property
     def _starts(self) -> list[int]:
         starts: list[int] = self._metadata.query_start_loc.tolist()
         return starts
 
-    @cached_property
-    def _ends(self) -> list[int]:
-        """Where each group's tokens end once the batch is ordered by group; a zero before the first."""
-        starts = self._starts
-        lengths = (sum(starts[row + 1] - starts[row] for row in rows) for rows in self._rows)
-        return list(accumulate(lengths, initial=0))
-
-    @property
-    def everyone(self) -> View:
-        """All rows; its `tokens` order the batch by group."""
-        return self.view(tuple(range(len(self.programs))))
+    def has_all(self, groups: tuple[int, ...]) -> bool:
+        """Whether these groups are the whole batch."""
+        return len(groups) == len(self.programs)
 
     def view(self, groups: tuple[int, ...]) -> View:
-        """The rows of these groups, one group after the other."""
+        """The rows of these groups."""
         if groups not in self._views:
-            rows = [row for group in groups for row in self._rows[group]]
-            self._views[groups] = View(rows, self._part(groups), self._starts, self._metadata, self._build)
+            rows = sorted(row for group in groups for row in self._rows[group])
+            self._views[groups] = View(rows, self._starts, self._metadata, self._build)
         return self._views[groups]
-
-    def _part(self, groups: tuple[int, ...]) -> slice | torch.Tensor:
-        """Neighbouring groups are a slice, which costs no copy."""
-        ends = self._ends
-        if groups == tuple(range(groups[0], groups[-1] + 1)):
-            return slice(ends[groups[0]], ends[groups[-1] + 1])
-        places = [place for group in groups for place in range(ends[group], ends[group + 1])]
-        return torch.tensor(places, device=self._metadata.block_table.device)
 
 
 class SplitAttention(nn.Module):  # type: ignore[misc]
-    """Stands in for a layer's attention where its requests are at different positions: one call a group."""
+    """Stands in for a layer's attention where its requests are at different slots: one call for each slot.
 
-    def __init__(self, parts: list[tuple[Any, View]]) -> None:
+    `parts`: slot, its rows, and the places of their tokens among those that the layer is given.
+    """
+
+    def __init__(self, parts: list[tuple[Any, View, torch.Tensor]]) -> None:
         super().__init__()
-        self._parts = parts  # slot and rows, in the order of the tokens
+        self._parts = parts
 
     def forward(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        outputs, start = [], 0
-        for slot, view in self._parts:
-            part = slice(start, start + len(view.tokens))
+        output = torch.empty_like(query)
+        for slot, view, places in self._parts:
             with view.shown(slot):
-                outputs.append(slot(query[part], key[part], value[part]))
-            start = part.stop
-        return torch.cat(outputs)
+                output[places] = slot(query[places], key[places], value[places])
+        return output
 
 
 @contextmanager
@@ -160,8 +141,8 @@ def run_uniform(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """All requests run one program: vLLM's layers one after the other. Returns hidden states and residual."""
     residual: Any = None
-    for slot, number in zip(slots, program, strict=False):
-        with attending(layers[number], slot):
+    for slot, number in zip(slots_of(program, len(layers)), program, strict=True):
+        with attending(layers[number], slots[slot]):
             hidden, residual = layers[number](positions, hidden, residual)
     return hidden, residual
 
@@ -170,31 +151,33 @@ def run_mixed(
     layers: Sequence[Any], slots: Sequence[Any], batch: Batch, positions: torch.Tensor, hidden: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Every layer runs once for all requests that need it next. Returns hidden states and residual."""
-    everyone = batch.everyone
-    # By group, so that a step takes neighbouring rows and need not gather them.
-    hidden, positions = hidden[everyone.tokens], positions[everyone.tokens]
     residual = torch.zeros_like(hidden)  # what a decoder layer adds to the embedding when it has no residual yet
-    for step in batch.steps:
-        view = batch.view(tuple(group for group, _ in step.members))
-        layer, part = layers[step.layer], view.part
-        with _attention_of(step, view, batch, layer, slots):
-            if view is everyone:
+    for step in schedule(batch.programs, len(layers)):
+        layer, groups = layers[step.layer], tuple(group for group, _ in step.members)
+        with _attention_of(step, groups, batch, layer, slots):
+            if batch.has_all(groups):
                 hidden, residual = layer(positions, hidden, residual)
             else:
+                part = batch.view(groups).part
                 hidden[part], residual[part] = layer(positions[part], hidden[part], residual[part])
-    before = torch.empty_like(everyone.tokens)
-    before[everyone.tokens] = torch.arange(len(before), device=before.device)
-    return hidden[before], residual[before]
+    return hidden, residual
 
 
 @contextmanager
-def _attention_of(step: Step, view: View, batch: Batch, layer: Any, slots: Sequence[Any]) -> Iterator[None]:
-    """Within, `layer` attends for the members of `step`, each in the slot of its own position."""
-    first = slots[step.members[0][1]]
-    if len({position for _, position in step.members}) == 1:
-        with view.shown(first), attending(layer, first):
+def _attention_of(
+    step: Step, groups: tuple[int, ...], batch: Batch, layer: Any, slots: Sequence[Any]
+) -> Iterator[None]:
+    """Within, `layer` attends for the members of `step`, each in its own slot."""
+    members: dict[int, list[int]] = {}
+    for group, slot in step.members:
+        members.setdefault(slot, []).append(group)
+    if len(members) > 1:
+        views = [(slots[slot], batch.view(tuple(sharing))) for slot, sharing in members.items()]
+        tokens = None if batch.has_all(groups) else batch.view(groups).tokens
+        parts = [(s, v, v.tokens if tokens is None else torch.searchsorted(tokens, v.tokens)) for s, v in views]
+        with attending(layer, SplitAttention(parts)):
             yield
         return
-    split = SplitAttention([(slots[position], batch.view((group,))) for group, position in step.members])
-    with attending(layer, split):
+    slot = slots[next(iter(members))]
+    with attending(layer, slot), nullcontext() if batch.has_all(groups) else batch.view(groups).shown(slot):
         yield

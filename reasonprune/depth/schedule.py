@@ -2,8 +2,8 @@
 
 Programs that skip different layers meet again at the layers that both keep. A decoding step on few tokens costs what
 reading the weights costs, so each layer should be read once for all that need it: the schedule is a common
-supersequence of the programs, short where it can be. Where a request stands in its own program says which KV cache slot
-an occurrence uses; requests at the same layer may stand at different positions.
+supersequence of the programs, short where it can be. Requests at the same layer may keep it in different slots of KV
+cache, where one of them runs it for the second time.
 """
 
 from __future__ import annotations
@@ -12,18 +12,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from reasonprune.depth.slots import slots_of
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One run of `layer` for some programs: (program's number, position in that program), by number."""
+    """One run of `layer` for some programs: (program's number, slot of KV cache for this run), by number."""
 
     layer: int
     members: tuple[tuple[int, int], ...]
 
 
 @lru_cache(maxsize=1024)
-def schedule(programs: tuple[tuple[int, ...], ...]) -> tuple[Step, ...]:
-    """Steps that run every program's layers in its order; members of a step run together.
+def schedule(programs: tuple[tuple[int, ...], ...], layers: int) -> tuple[Step, ...]:
+    """Steps that run every program's layers in its order, on a model of `layers`; members of a step run together.
 
     Two programs share as much as they can; more are merged one after the other, the longest first.
     """
@@ -31,13 +33,14 @@ def schedule(programs: tuple[tuple[int, ...], ...]) -> tuple[Step, ...]:
     merged: list[int] = []
     for number in order:
         merged = _merge(merged, programs[number])
+    slots = [slots_of(program, layers) for program in programs]
     at = [0] * len(programs)
     steps = []
     for layer in merged:
         members = []
         for number, program in enumerate(programs):
             if at[number] < len(program) and program[at[number]] == layer:
-                members.append((number, at[number]))
+                members.append((number, slots[number][at[number]]))
                 at[number] += 1
         if members:  # an occurrence that earlier programs needed may be met earlier by all of them
             steps.append(Step(layer, tuple(members)))
