@@ -90,7 +90,7 @@ def main() -> None:
     shares = right[options.seen :].mean(axis=0)
     result = {
         "programs": [str(program) for program in programs],
-        "threshold": router.threshold,
+        "margin": router.margin,
         "held_out": held_out,
         "test": score(router, unseen),
         "always": [

@@ -1,7 +1,9 @@
 """Which layer program a prompt needs: a logistic model for each program, of whether it would be right on this prompt.
 
 The prompt is read once, before the engine sees it: which tokens it holds, how often, and how long it is. That costs
-microseconds and needs no forward pass. Where no program is likely enough to be right, the request runs full depth.
+microseconds and needs no forward pass. A program is held against full depth, not against a fixed probability: where all
+layers would be wrong as well, leaving some out costs no answer. Where every program is less likely to be right than
+full depth by more than a margin, the request runs full depth.
 """
 
 from __future__ import annotations
@@ -44,35 +46,39 @@ class Route:
 
 @dataclass(frozen=True)
 class Router:
-    """`weights`: (programs, FEATURES), programs from the cheapest to the dearest; `threshold`: least probability."""
+    """`weights`: (programs + 1, FEATURES), programs from the cheapest to the dearest, then full depth.
+
+    `margin`: how much less likely to be right than full depth a program may be.
+    """
 
     layers: int
     programs: tuple[LayerProgram, ...]
     weights: Floats
-    threshold: float
+    margin: float
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def probabilities(self, token_ids: Sequence[int]) -> Floats:
-        """By program."""
+        """By program, then of full depth."""
         return (1 / (1 + np.exp(-(self.weights @ features(token_ids))))).astype(np.float32)
 
     def route(self, token_ids: Sequence[int]) -> Route:
         """The cheapest program that is likely enough to be right; full depth where none is."""
+        *likely, full = self.probabilities(token_ids).tolist()
         if not self.programs:
-            return Route(None, 1.0, "the router has no program that is worth choosing")
-        likely = self.probabilities(token_ids)
+            return Route(None, full, "the router has no program that is worth choosing")
         for program, probability in zip(self.programs, likely, strict=True):
-            if probability >= self.threshold:
-                return Route(program, float(probability), f"right with probability {probability:.2f}, says the router")
-        best = float(likely.max())
-        return Route(None, best, f"full depth: no program is right with probability {self.threshold:.2f} or more")
+            if probability >= full - self.margin:
+                reason = f"right with probability {probability:.2f}, and {full:.2f} at full depth, says the router"
+                return Route(program, probability, reason)
+        best = max(likely)
+        return Route(None, full, f"full depth: right with probability {full:.2f}, and {best:.2f} with fewer layers")
 
     def save(self, path: Path) -> None:
         """As a NumPy archive without pickled objects."""
         head = {
             "layers": self.layers,
             "programs": [str(program) for program in self.programs],
-            "threshold": self.threshold,
+            "margin": self.margin,
             "provenance": self.provenance,
         }
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,9 +93,9 @@ def read_router(path: Path) -> Router:
             head = json.loads(str(archive["head"]))
             weights = archive["weights"].astype(np.float32)
         programs = tuple(LayerProgram.parse(text) for text in head["programs"])
-        if weights.shape != (len(programs), FEATURES):
+        if weights.shape != (len(programs) + 1, FEATURES):
             raise ValueError(f"weights of shape {weights.shape}")
-        return Router(int(head["layers"]), programs, weights, float(head["threshold"]), head["provenance"])
+        return Router(int(head["layers"]), programs, weights, float(head["margin"]), head["provenance"])
     except OSError as error:
         raise ModelError(f"The router {path} cannot be read: {error.strerror or error}.") from None
     except (ValueError, KeyError, TypeError, EOFError) as error:

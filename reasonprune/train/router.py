@@ -1,7 +1,7 @@
 """`reasonprune train router`: from a bank of layer programs and questions to a router that picks a program per prompt.
 
-Every program of the bank answers every question once. A logistic model per program learns from the prompt whether the
-program is right; the threshold below which full depth runs is set on questions that the models did not see.
+Every program of the bank answers every question once, and so does full depth. A logistic model for each learns from the
+prompt whether it is right; by how much a program may be less likely right than full depth is set by cross-validation.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from numpy.typing import NDArray
 from reasonprune.bench.dataset import Question, read_dataset
 from reasonprune.depth.bank import check_bank, read_bank
 from reasonprune.depth.program import LayerProgram
-from reasonprune.depth.router import FEATURES, Floats, Router, features
+from reasonprune.depth.router import Floats, Router, features
 from reasonprune.depth.trial import open_bench, right_of, try_all
 
-HELD_OUT = 0.3  # share of the training questions that set the threshold
-STEPS, RATE, DECAY = 600, 0.05, 0.02
-NEVER = 1.01  # a threshold that no probability reaches: full depth always
+FOLDS = 5
+DECAY = 0.02  # of weights, beside the mean loss of a question
+MARGINS = tuple(round(0.01 * step, 2) for step in range(-20, 31))
+NEVER = -1.01  # a margin that no probability keeps: full depth always
 
 
 @dataclass(frozen=True)
 class RouterConfig:
-    """`allowed_loss`: most accuracy, as a share of the held-out questions, that routing may cost."""
+    """`allowed_loss`: most accuracy, as a share of the questions, that routing may cost in cross-validation."""
 
     model: str
     bank: Path
@@ -49,7 +50,7 @@ class Labels:
 def train_router(
     data: Path, test: Path | None, config: RouterConfig, limit: int | None, progress: Callable[[int, int], None]
 ) -> tuple[Router, dict[str, Any]]:
-    """The router, and how it does on its held-out questions and on `test`, which it must not have seen.
+    """The router, how it does in cross-validation and on `test`, which it must not have seen.
 
     Raises:
         PoolError: a file of questions cannot be used.
@@ -79,52 +80,72 @@ def train_router(
     seen, tested = asyncio.run(label())
     gc.collect()  # vLLM's engine must be gone before the interpreter takes its modules apart
     router, held_out = fit(seen, programs, bank.layers, config)
-    result = {"programs": [str(program) for program in programs], "threshold": router.threshold, "held_out": held_out}
+    result = {"programs": [str(program) for program in programs], "margin": router.margin, "held_out": held_out}
     if tested is not None:
         result["test"] = score(router, tested)
     return router, result
 
 
 def fit(labels: Labels, programs: Sequence[LayerProgram], layers: int, config: RouterConfig) -> tuple[Router, Any]:
-    """Models from one part of the questions, the threshold from the other; and the score on the latter."""
-    order = np.random.default_rng(config.seed).permutation(len(labels.features))
-    cut = max(1, int(len(order) * HELD_OUT))
-    held, rest = order[:cut], order[cut:]
-    weights = np.stack(
-        [logistic(labels.features[rest], labels.right[rest, p]) for p in range(len(programs))]
-        or [np.zeros(FEATURES, np.float32)]
-    )[: len(programs)]
-    kept = Labels(labels.features[held], labels.right[held])
-    router = Router(layers, tuple(programs), weights, threshold=NEVER)
-    for threshold in np.arange(0.98, 0.30, -0.02):
-        candidate = Router(layers, tuple(programs), weights, float(round(threshold, 2)))
-        found = score(candidate, kept)
-        if found["accuracy"] < found["full_accuracy"] - config.allowed_loss:
-            break
-        router = candidate
-    return router, score(router, kept)
+    """The router, and its score on questions that the models of their fold did not see.
+
+    The margin is the one with the fewest layers among those that cost no more accuracy there than allowed.
+    """
+    likely = _out_of_fold(labels, config.seed)
+    margin, found = NEVER, routed(likely, labels, programs, layers, NEVER)
+    for candidate in MARGINS:
+        tried = routed(likely, labels, programs, layers, candidate)
+        if tried["accuracy"] >= tried["full_accuracy"] - config.allowed_loss and tried["layers"] < found["layers"]:
+            margin, found = candidate, tried
+    return Router(layers, tuple(programs), _weights(labels), margin), found
+
+
+def _out_of_fold(labels: Labels, seed: int) -> Floats:
+    """Probabilities (questions, programs and full depth) from models that did not see the question."""
+    fold = np.random.default_rng(seed).permutation(len(labels.features)) % FOLDS
+    likely = np.zeros(labels.right.shape, np.float32)
+    for number in range(FOLDS):
+        rest = fold != number
+        likely[~rest] = _likely(_weights(Labels(labels.features[rest], labels.right[rest])), labels.features[~rest])
+    return likely
+
+
+def _weights(labels: Labels) -> Floats:
+    return np.stack([logistic(labels.features, right) for right in labels.right.T])
+
+
+def _likely(weights: Floats, x: Floats) -> Floats:
+    return (1 / (1 + np.exp(-(x @ weights.T)))).astype(np.float32)
 
 
 def logistic(x: Floats, right: NDArray[np.bool_]) -> Floats:
-    """Weights (FEATURES,) of a logistic regression with weight decay, by full-batch Adam."""
-    y = right.astype(np.float64)
-    weights = np.zeros(x.shape[1])
-    first, second = np.zeros_like(weights), np.zeros_like(weights)
-    for step in range(1, STEPS + 1):
-        gradient = x.T @ (1 / (1 + np.exp(-(x @ weights))) - y) / len(y)
-        gradient[:-1] += DECAY * weights[:-1]
-        first = 0.9 * first + 0.1 * gradient
-        second = 0.999 * second + 0.001 * gradient**2
-        weights -= RATE * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
-    return weights.astype(np.float32)
+    """Weights (FEATURES,) of a logistic regression with weight decay; the last, of the constant, is not decayed."""
+    from sklearn.linear_model import LogisticRegression
+
+    weights = np.zeros(x.shape[1], np.float32)
+    if (
+        right.all() or not right.any()
+    ):  # one answer to all: its frequency, as if one more question had gone the other way
+        weights[-1] = np.log(len(right) + 1) * (1 if right.any() else -1)
+        return weights
+    model = LogisticRegression(C=1 / (DECAY * len(right)), max_iter=1000).fit(x[:, :-1], right)
+    weights[:-1], weights[-1] = model.coef_[0], model.intercept_[0]
+    return weights
 
 
 def score(router: Router, labels: Labels) -> dict[str, float]:
     """Accuracy and mean layers of routing, beside full depth and the program that is best for every question alone."""
+    return routed(_likely(router.weights, labels.features), labels, router.programs, router.layers, router.margin)
+
+
+def routed(
+    likely: Floats, labels: Labels, programs: Sequence[LayerProgram], layers: int, margin: float
+) -> dict[str, float]:
+    """`score` of routing by the probabilities `likely` (questions, programs and full depth)."""
     full = labels.right.shape[1] - 1
-    costs = np.array([*(program.cost for program in router.programs), router.layers])
-    likely = 1 / (1 + np.exp(-(labels.features @ router.weights.T)))
-    accepted = np.concatenate([likely >= router.threshold, np.ones((len(likely), 1), bool)], axis=1)
+    costs = np.array([*(program.cost for program in programs), layers])
+    accepted = likely >= likely[:, -1:] - margin
+    accepted[:, -1] = True
     chosen = accepted.argmax(axis=1)
     rows = np.arange(len(chosen))
     cheapest = np.where(labels.right.any(axis=1), labels.right.argmax(axis=1), full)
@@ -133,7 +154,7 @@ def score(router: Router, labels: Labels) -> dict[str, float]:
         "accuracy": round(float(labels.right[rows, chosen].mean()), 4),
         "layers": round(float(costs[chosen].mean()), 3),
         "full_accuracy": round(float(labels.right[:, full].mean()), 4),
-        "full_layers": router.layers,
+        "full_layers": layers,
         "routed_away_from_full": round(float((chosen != full).mean()), 4),
         "oracle_accuracy": round(float(labels.right[rows, cheapest].mean()), 4),
         "oracle_layers": round(float(costs[cheapest].mean()), 3),

@@ -17,8 +17,8 @@ FULL = LayerProgram.full(6)
 SUPPORT = DepthSupport(6, 8)
 
 
-def always(threshold: float = 0.4) -> Router:
-    return Router(6, (LEAN,), np.zeros((1, FEATURES), np.float32), threshold)
+def always(margin: float = 0.1) -> Router:
+    return Router(6, (LEAN,), np.zeros((2, FEATURES), np.float32), margin)
 
 
 @pytest.fixture
@@ -68,10 +68,10 @@ def test_auto_asks_the_router(programs):
 
 
 def test_full_depth_where_the_router_is_unsure():
-    unsure = Programs(SUPPORT, {}, always(threshold=0.9))
+    unsure = Programs(SUPPORT, {}, always(margin=-0.1))
     chosen, reason = unsure.routed(Choice(("auto",)), [1, 2, 3])
     assert chosen == (FULL,)
-    assert reason.startswith("full depth: no program is right with probability 0.90")
+    assert reason == "full depth: right with probability 0.50, and 0.50 with fewer layers"
 
 
 def test_auto_without_a_router_is_told():

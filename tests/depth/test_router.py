@@ -10,11 +10,11 @@ from reasonprune.errors import ModelError
 SHORT, LONG = LayerProgram.parse("0-2"), LayerProgram.parse("0-4")
 
 
-def router_of(*biases: float, threshold: float = 0.5) -> Router:
-    """Each program's log-odds, whatever the prompt."""
+def router_of(*biases: float, margin: float = 0.1) -> Router:
+    """Log-odds of each program and of full depth, whatever the prompt."""
     weights = np.zeros((len(biases), FEATURES), np.float32)
     weights[:, -1] = biases
-    return Router(6, (SHORT, LONG)[: len(biases)], weights, threshold)
+    return Router(6, (SHORT, LONG)[: len(biases) - 1], weights, margin)
 
 
 def test_features_count_tokens():
@@ -30,21 +30,33 @@ def test_large_token_ids_have_a_bucket():
     assert features([]).sum() == 1, "nothing but the constant"
 
 
-@pytest.mark.parametrize(("biases", "program"), [((2.0, 3.0), SHORT), ((-2.0, 3.0), LONG), ((-2.0, -3.0), None)])
-def test_the_cheapest_that_is_likely_enough(biases, program):
+@pytest.mark.parametrize(
+    ("biases", "program"),
+    [((2.9, 3.0, 3.0), SHORT), ((-2.0, 2.9, 3.0), LONG), ((-2.0, 0.0, 3.0), None), ((-3.0, -3.0, -3.0), SHORT)],
+)
+def test_the_cheapest_that_is_nearly_as_likely_as_full_depth(biases, program):
     assert router_of(*biases).route([1]).program == program
 
 
+def test_it_says_what_it_compared():
+    assert (
+        router_of(2.9, 3.0).route([1]).reason == "right with probability 0.95, and 0.95 at full depth, says the router"
+    )
+    assert router_of(0.0, 3.0).route([1]).reason == (
+        "full depth: right with probability 0.95, and 0.50 with fewer layers"
+    )
+
+
 def test_no_programs():
-    assert router_of().route([1]).program is None
+    assert router_of(1.0).route([1]).program is None
 
 
 def test_save_and_read(tmp_path):
     path = tmp_path / "folder" / "router.npz"
-    router_of(1.0, 2.0, threshold=0.75).save(path)
+    router_of(1.0, 2.0, 3.0, margin=0.02).save(path)
     again = read_router(path)
-    assert (again.layers, again.programs, again.threshold) == (6, (SHORT, LONG), 0.75)
-    assert again.probabilities([3]) == pytest.approx(router_of(1.0, 2.0).probabilities([3]))
+    assert (again.layers, again.programs, again.margin) == (6, (SHORT, LONG), 0.02)
+    assert again.probabilities([3]) == pytest.approx(router_of(1.0, 2.0, 3.0).probabilities([3]))
 
 
 @pytest.mark.parametrize("content", [b"", b"not an archive", None])

@@ -46,6 +46,12 @@ def test_a_program_that_costs_accuracy_is_never_chosen():
 def test_without_programs_all_is_full_depth():
     seen = labels(40)
     router, found = fit(Labels(seen.features, seen.right[:, 1:]), [], 6, CONFIG)
-    assert (found["layers"], found["accuracy"], router.threshold) == (6, 1.0, pytest.approx(0.32))
+    assert (found["layers"], found["accuracy"], router.margin) == (6, 1.0, NEVER)
     assert router.route(EASY).program is None
-    assert NEVER > 1
+
+
+def test_where_full_depth_is_wrong_as_well_fewer_layers_cost_nothing():
+    seen = labels(300, full_right=0.3)
+    router, held_out = fit(Labels(seen.features, seen.right[:, [1, 1]]), [LEAN], 6, CONFIG)
+    assert held_out["layers"] == 4
+    assert router.route(EASY).program == LEAN
