@@ -19,7 +19,8 @@ from typing import Any
 from reasonprune.bench.guarded import run_guarded
 from reasonprune.bench.provenance import provenance, write
 from reasonprune.cot.compressor import Chain, Method, compress
-from reasonprune.engine.backend import LocalBackend, prompt_ids
+from reasonprune.engine.backend import LocalBackend
+from reasonprune.engine.chat import prompt_ids
 from reasonprune.engine.offline import sampling
 
 ASK = """Complete this Python function.

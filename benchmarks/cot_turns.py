@@ -18,7 +18,8 @@ from typing import Any
 from reasonprune.bench.dataset import Question, read_dataset
 from reasonprune.bench.provenance import provenance, write
 from reasonprune.cot.history import History
-from reasonprune.engine.backend import EngineBackend, prompt_ids
+from reasonprune.engine.backend import EngineBackend
+from reasonprune.engine.chat import prompt_ids
 from reasonprune.engine.offline import open_engine, sampling
 from reasonprune.models import resolve
 

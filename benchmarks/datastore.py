@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reasonprune.bench.provenance import provenance, write
 from reasonprune.speculative.datastore import Datastore
@@ -27,13 +28,13 @@ DOCUMENT = 2_000
 PHRASES, PHRASE = 20_000, 25
 
 
-def documents(tokens: int, seed: int) -> Iterator[np.ndarray]:
+def documents(tokens: int, seed: int) -> Iterator[NDArray[np.int64]]:
     rng = np.random.default_rng(seed)
     rank = np.arange(1, VOCABULARY + 1)
     shares = np.cumsum(1 / rank)
     ids = rng.permutation(VOCABULARY)
 
-    def sample(count: int) -> np.ndarray:
+    def sample(count: int) -> NDArray[np.int64]:
         return ids[np.searchsorted(shares, rng.random(count) * shares[-1])]
 
     phrases = sample(PHRASES * PHRASE).reshape(PHRASES, PHRASE)

@@ -79,7 +79,7 @@ def random_qwen3(folder: str) -> str:
 async def measure(model: str) -> dict[str, Any]:
     reference = ReferenceModel(resolve(model).path)
     programs = programs_of(reference.layers)
-    limits = {"max_model_len": 1024, "kv_cache_memory_bytes": 512 << 20, "dtype": "float32"}
+    limits: dict[str, Any] = {"max_model_len": 1024, "kv_cache_memory_bytes": 512 << 20, "dtype": "float32"}
     async with open_engine(model, **limits) as engine:
         prompts = [chat_prompt(engine, question, model) for question in QUESTIONS]
         uniform = {

@@ -16,7 +16,7 @@ from rich.progress import track
 from reasonprune.bench.pool import means, orders, replay
 from reasonprune.bench.provenance import provenance, write
 from reasonprune.engine.pool import RecordedQuestion, read_pool
-from reasonprune.policy_options import POLICY_OPTIONS, PolicyOptions
+from reasonprune.policy_options import POLICY_OPTIONS, PolicyOptions, SelfConsistencyOptions
 
 SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32, 48, 64)
 WAVES = (3, 4, 5, 6, 7, 8, 10, 12)
@@ -110,7 +110,7 @@ def main() -> None:
     pools = {path.stem: read_pool(path) for path in arguments.pools}
     few = max(1, arguments.reshuffles // 16)
     plan = [(*entry, arguments.reshuffles) for entry in SWEEPS] + [(*entry, few) for entry in SLOW]
-    whole = POLICY_OPTIONS["self_consistency"](n=64)
+    whole = SelfConsistencyOptions(n=64)
     baseline = {reshuffles: run(pools, whole, reshuffles) for reshuffles in (arguments.reshuffles, few)}
     points = []
     for label, options, reshuffles in track(plan, description="frontier"):

@@ -11,7 +11,7 @@ import asyncio
 import random
 import resource
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -25,7 +25,7 @@ from reasonprune.sentence_encoder import shared_encoder
 
 EDGES = 8  # triples a film
 HUB = 100_000
-QUESTIONS = {
+QUESTIONS: dict[str, Callable[[int], set[str]]] = {
     "who directed [{film}]": lambda film: {director(film)},
     "which movies share the director with [{film}]": lambda film: films_of(film) - {name(film)},
     "in which years were the films directed by the director of [{film}] released": lambda film: {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -616,8 +615,10 @@ def measured(lines: list[str]) -> list[str]:
 def filled(text: str) -> str:
     """`text` with every table between its markers made anew."""
     for name, table in TABLES.items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        text = pattern.sub(lambda match, made=table: match[1] + "\n".join(measured(made())) + "\n" + match[2], text)
+        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        if begin in text:
+            before, _, rest = text.partition(begin)
+            text = before + begin + "\n".join(measured(table())) + "\n" + end + rest.partition(end)[2]
     return text
 
 

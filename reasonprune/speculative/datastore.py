@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reasonprune.errors import DatastoreError
 from reasonprune.speculative import manifest as manifests
@@ -34,6 +35,8 @@ from reasonprune.speculative.tree import Source
 LOCK = "lock"
 SHARE_OF_BOUND = 8  # no segment takes more than this part of a bounded store, so that evicting one loses little
 LEAST_BOUND = 8192  # tokens
+
+Document = Sequence[int] | NDArray[np.int64]
 
 
 class Datastore:
@@ -124,7 +127,7 @@ class Datastore:
                     continuations.append(Continuation(tokens, matched, Source.STORE, weight))
         return continuations
 
-    def add(self, documents: Iterable[Sequence[int]], wait_s: float = 30.0) -> int:
+    def add(self, documents: Iterable[Document], wait_s: float = 30.0) -> int:
         """Append documents, merge and evict; returns the tokens added. All of it happens or none.
 
         Raises:
@@ -211,7 +214,7 @@ class Datastore:
             os.close(lock)
 
 
-def _batches(documents: Iterable[Sequence[int]], vocabulary: int, limit: int) -> Iterator[list[Words]]:
+def _batches(documents: Iterable[Document], vocabulary: int, limit: int) -> Iterator[list[Words]]:
     """Documents as arrays, in batches of up to `limit` tokens; longer documents are cut."""
     batch: list[Words] = []
     held = 0
