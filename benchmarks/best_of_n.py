@@ -25,9 +25,9 @@ from reasonprune.engine.pool import RecordedQuestion, read_pool
 from reasonprune.models import resolve
 from reasonprune.policy_options import BestOfNOptions, ConsensusOptions, PolicyOptions, SelfConsistencyOptions
 from reasonprune.selfeval.head import ValueHead, scores_of
+from reasonprune.selfeval.trail import trail
 from reasonprune.selfeval.trained import describe
 from reasonprune.train.samples import SampledQuestion, read_samples
-from reasonprune.train.self_eval_head import trail_at
 
 HERE = Path(__file__).parent
 EVERY = 16  # tokens between two scores of a trace
@@ -46,7 +46,7 @@ def scored(model: Any, head: ValueHead, sampled: SampledQuestion, recorded: Reco
             states = model.get_decoder()(ids).last_hidden_state[0]
         # The last token ends the trace and is never read; the state before it is the last there is.
         places = [*range(EVERY, len(sample.token_ids) - 1, EVERY), len(sample.token_ids) - 1]
-        trails = torch.tensor([trail_at(sample, at) for at in places])
+        trails = torch.tensor([trail(sample.logprobs[:at]) for at in places])
         rows = torch.cat([states[[len(sampled.prompt_ids) + at - 1 for at in places]], trails], dim=1)
         values = scores_of(head.values(rows).tolist())
         at_tokens = [*places[:-1], trace.tokens]

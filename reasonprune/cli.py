@@ -93,7 +93,7 @@ def record(
     concurrency: Annotated[int, typer.Option(help="questions under way at once")] = 4,
     probe_every: Annotated[int, typer.Option(help="force an answer every so many tokens; 0: never")] = 0,
     logprobs: Annotated[
-        bool, typer.Option(help="of every token; deepconf, bench cot and train self-eval read them")
+        bool, typer.Option(help="of every token; deepconf and bench cot read them")
     ] = True,
     seed: Seed = 0,
 ) -> None:

@@ -24,7 +24,7 @@ PROBE_TOKENS = 16
 class RecordConfig:
     """`probe_every`: force an answer every so many tokens, 0 never. `concurrency`: questions under way at once.
 
-    `logprobs`: of every token, and its confidence, which deepconf, `bench cot` and `train self-eval` read. With a large
+    `logprobs`: of every token, and its confidence, which deepconf and `bench cot` read. With a large
     vocabulary on a CPU they take a large part of the time.
     """
 

@@ -7,6 +7,7 @@ A request is scored where its `extra_args` name a head; all others are not touch
 from __future__ import annotations
 
 import time
+from array import array
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,15 +28,13 @@ MOST_TRACES = 4096  # that are remembered; those of a client that left are never
 class _Trace:
     """`tokens`, `states` and `row`: where the latest hidden state is, and after how many tokens; scored when asked.
 
-    `least` and `total` are of the log-probabilities of all tokens sampled; `trail` of those that the state has read.
+    `logprobs`: of all tokens sampled, of which the state has read the first `tokens`.
     `history`: (tokens, row of `ValueHead.values`) at every so many tokens.
     """
 
     every: int
     tokens: int = 0
-    least: float = 0.0
-    total: float = 0.0
-    trail: tuple[float, float, int] = (0.0, 0.0, 0)
+    logprobs: array[float] = field(default_factory=lambda: array("f"))
     states: torch.Tensor | None = None
     row: int = 0
     history: list[tuple[int, list[float]]] = field(default_factory=list)
@@ -83,7 +82,6 @@ class HeadRunner:
             if mark is not None and not partial:
                 trace = self._trace(*mark)
                 trace.tokens, trace.states, trace.row = len(request.output_token_ids), state.sample_hidden_states, row
-                trace.trail = trace.least, trace.total, trace.tokens
                 if trace.every and trace.tokens and trace.tokens % trace.every == 0:
                     due.append((trace, row))
                 self._marked.append((trace, row))
@@ -94,11 +92,11 @@ class HeadRunner:
 
     def _values(self, traces: list[_Trace]) -> list[list[float]]:
         """Rows of `ValueHead.values`, of traces that have a state."""
-        from reasonprune.selfeval.head import trail
+        from reasonprune.selfeval.trail import trail
 
         assert self._value_head is not None
         states = torch.stack([trace.states[trace.row] for trace in traces if trace.states is not None]).float()
-        trails = torch.tensor([trail(*trace.trail) for trace in traces]).to(states.device)
+        trails = torch.tensor([trail(trace.logprobs[: trace.tokens]) for trace in traces]).to(states.device)
         values: list[list[float]] = self._value_head.values(torch.cat([states, trails], dim=1)).tolist()
         return values
 
@@ -119,7 +117,7 @@ class HeadRunner:
         places = torch.tensor(rows, device=logits.device)
         chosen = logits[places, sampled] if raw is None else raw.gather(1, sampled[:, None])[:, 0]
         for (trace, _), found in zip(marked, (chosen.float() - normalizers).tolist(), strict=True):
-            trace.least, trace.total = min(trace.least, found), trace.total + found
+            trace.logprobs.append(found)
         self.value_ms += (time.perf_counter() - began) * 1000
         return output
 

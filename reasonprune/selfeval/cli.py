@@ -22,7 +22,9 @@ def train_self_eval_command(
     out: Annotated[Path | None, typer.Option(help="folder; unset: where serving finds it by itself")] = None,
     model: Annotated[str | None, typer.Option(help="the model; unset: the one that the pool names")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="adapter: training steps")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="head: at most so many epochs")] = None,
+    states: Annotated[
+        Path | None, typer.Option(help="head: file that keeps the hidden states, for another training on the same pool")
+    ] = None,
     test: Annotated[
         float, typer.Option("--test-share", min=0.01, max=0.9, help="of the questions; these only report")
     ] = 0.3,
@@ -37,16 +39,17 @@ def train_self_eval_command(
 
     chosen = trained_kind(kind)
     if steps is not None and chosen == "head":
-        raise RequestError("--steps is for the kind adapter; a head takes --epochs.", "--steps")
-    if epochs is not None and chosen == "adapter":
-        raise RequestError("--epochs is for the kind head; an adapter takes --steps.", "--epochs")
+        raise RequestError("--steps is for the kind adapter; a head is fitted until it is done.", "--steps")
+    if states is not None and chosen == "adapter":
+        raise RequestError("--states is for the kind head; an adapter reads the traces themselves.", "--states")
     config = SelfEvalConfig(
         chosen,
         model,
-        HeadConfig(seed=seed, **({"epochs": epochs} if epochs else {})),
+        HeadConfig(seed=seed),
         AdapterConfig(seed=seed, **({"steps": steps} if steps else {})),
         test,
         seed,
+        states,
     )
     with stage_bars() as show:
         folder, training = train_self_eval(pool, out, config, show)

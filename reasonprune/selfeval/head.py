@@ -1,13 +1,13 @@
-"""The value head: a small network on the hidden state of a trace's last token, as the engine computes it anyway.
+"""The value head: two linear maps on the hidden state of a trace's last token, as the engine computes it anyway.
 
-It reads what the model's own output layer reads, so it costs no forward pass; and how likely the tokens so far were,
-since a slip shows where it is sampled and may have left the state by the end. After ZIP-RC (arXiv 2512.01457) it
-predicts a value and the remaining length; unlike there, by a network of its own and not by reserved tokens.
+It reads what the model's own output layer reads, so it costs no forward pass, and beside it the trail of how likely the
+tokens so far were. Where a trace has ended, the state is of another kind than on the way; a gate, read off the state
+itself, goes over from one map to the other. After ZIP-RC (arXiv 2512.01457) it predicts a value and the remaining
+length; unlike there, by weights of its own and not by reserved tokens.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,45 +25,31 @@ WEIGHTS = "head.safetensors"
 CLIP = 8.0  # standard deviations; a state unlike all of training must not run away with the score
 BIN_EDGES = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)  # of remaining lengths, in tokens
 RIGHT, UNBEATEN, BINS = 0, 1, 2  # columns of the output: two logits, then those of the bins
-
-
-TRAIL = 4  # values of `trail`
-
-
-def trail(least: float, total: float, count: int) -> list[float]:
-    """What `count` sampled tokens left behind, from their log-probabilities: the least of them and their sum."""
-    return [least, total / max(1, count), math.log1p(max(0.0, -total)), math.log1p(count)]
+OUTPUTS = BINS + len(BIN_EDGES) + 1
 
 
 @dataclass(frozen=True)
 class HeadSpec:
-    """`width`: components of a hidden state and its trail; `hidden`: of the head's own layer, 0 for a linear head."""
+    """`width`: components of a hidden state and its trail."""
 
     width: int
-    hidden: int = 64
-    dropout: float = 0.1
 
 
 class ValueHead(nn.Module):  # type: ignore[misc]
-    """Hidden states with their trails, [n, width], to scores; scaling and calibration are part of the weights."""
+    """Hidden states with their trails, [n, width], to scores; scaling is part of the weights, and so is calibration."""
 
     mean: torch.Tensor
     scale: torch.Tensor
-    calibration: torch.Tensor
     lengths: torch.Tensor
 
     def __init__(self, spec: HeadSpec) -> None:
         super().__init__()
         self.spec = spec
-        outputs = BINS + len(BIN_EDGES) + 1
-        if spec.hidden:
-            layers = [nn.Linear(spec.width, spec.hidden), nn.GELU(), nn.Dropout(spec.dropout)]
-            self.layers = nn.Sequential(*layers, nn.Linear(spec.hidden, outputs))
-        else:
-            self.layers = nn.Sequential(nn.Dropout(spec.dropout), nn.Linear(spec.width, outputs))
+        self.gate = nn.Linear(spec.width, 1)
+        self.running = nn.Linear(spec.width, OUTPUTS)
+        self.ended = nn.Linear(spec.width, OUTPUTS)
         self.register_buffer("mean", torch.zeros(spec.width))
         self.register_buffer("scale", torch.ones(spec.width))
-        self.register_buffer("calibration", torch.tensor([[1.0, 0.0], [1.0, 0.0]]))  # slope and shift of both logits
         self.register_buffer("lengths", torch.tensor([8.0, *BIN_EDGES]))  # mean remaining tokens of each bin
         self.eval()
 
@@ -79,20 +65,23 @@ class ValueHead(nn.Module):  # type: ignore[misc]
             if bool((bins == i).any()):
                 self.lengths[i] = remaining[bins == i].mean()
 
+    def scaled(self, states: torch.Tensor) -> torch.Tensor:
+        """What the maps read, [n, width]."""
+        return ((states.float() - self.mean) * self.scale).clamp(-CLIP, CLIP)
+
     def forward(self, states: torch.Tensor) -> torch.Tensor:
-        """[n, 2 + bins], before calibration."""
-        scaled = ((states.float() - self.mean) * self.scale).clamp(-CLIP, CLIP)
-        outputs: torch.Tensor = self.layers(scaled)
+        """[n, OUTPUTS]: logits of being right and of being unbeaten, then those of the bins."""
+        scaled = self.scaled(states)
+        ended = torch.sigmoid(self.gate(scaled))
+        outputs: torch.Tensor = (1 - ended) * self.running(scaled) + ended * self.ended(scaled)
         return outputs
 
     def values(self, states: torch.Tensor) -> torch.Tensor:
         """[n, 3]: probability of being right, of being unbeaten, and expected remaining tokens."""
         with torch.inference_mode():
             outputs = self(states)
-            slope, shift = self.calibration.unbind(1)
-            probabilities = torch.sigmoid(outputs[:, :BINS] * slope + shift)
             remaining = outputs[:, BINS:].softmax(1) @ self.lengths
-            return torch.cat([probabilities, remaining[:, None]], dim=1)
+            return torch.cat([torch.sigmoid(outputs[:, :BINS]), remaining[:, None]], dim=1)
 
     def scores(self, states: torch.Tensor) -> list[SelfScore]:
         return scores_of(self.values(states).tolist())

@@ -21,12 +21,16 @@ VALIDATION_SHARE = 1 / 7
 
 @dataclass(frozen=True)
 class Sample:
-    """One trace. `answer` is its equivalence class, None where it gave none."""
+    """One trace. `answer` is its equivalence class, None where it gave none; `ended`: by itself, not by a limit.
+
+    `logprobs` is empty where the pool was recorded without.
+    """
 
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     answer: str | None
     right: bool
+    ended: bool = True
 
     def cut(self, share: float) -> int:
         """Its tokens at a share of its length; the last token, which ends it, is no longer read by the model."""
@@ -74,7 +78,11 @@ def read_samples(file: Path) -> tuple[str, list[SampledQuestion]]:
                 tuple(row["prompt_token_ids"]),
                 tuple(
                     Sample(
-                        tuple(trace["token_ids"]), tuple(trace["logprobs"]), record.answer, known.correct(record.answer)
+                        tuple(trace["token_ids"]),
+                        tuple(trace.get("logprobs", ())),
+                        record.answer,
+                        known.correct(record.answer),
+                        trace.get("finish_reason", "stop") == "stop",
                     )
                     for trace, record in zip(row["traces"], known.traces, strict=True)
                     if len(trace["token_ids"]) > 1
@@ -84,7 +92,7 @@ def read_samples(file: Path) -> tuple[str, list[SampledQuestion]]:
         ]
     except (ValueError, KeyError, TypeError) as error:
         raise PoolError(
-            f"The pool {file} holds no token ids and log-probabilities ({type(error).__name__}: {error}); record one "
+            f"The pool {file} holds no token ids ({type(error).__name__}: {error}); record one "
             "with `reasonprune record`."
         ) from None
     if len(models) > 1:

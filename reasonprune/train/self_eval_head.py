@@ -1,196 +1,184 @@
-"""Training the value head: hidden states of recorded traces, which the engine would see at the same places."""
+"""Training the value head: both of its maps are convex fits with weight decay, so nothing depends on when to stop.
+
+The value is fitted to whether a trace is right, and to rank right traces above wrong ones of the same question: most of
+what makes a trace right is its question, which says nothing of which trace to keep.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, softplus
 
-from reasonprune.bench.judging import auroc_within
-from reasonprune.selfeval.head import BINS, RIGHT, UNBEATEN, HeadSpec, ValueHead, bin_of, trail
-from reasonprune.train.samples import SHARES, Sample, SampledQuestion
+from reasonprune.errors import PoolError
+from reasonprune.selfeval.head import BINS, OUTPUTS, RIGHT, UNBEATEN, HeadSpec, ValueHead, bin_of
+from reasonprune.selfeval.trail import TRAIL
+from reasonprune.train.self_eval_states import States
 
-BATCH_TOKENS = 16_384
 LENGTH_WEIGHT = 0.3  # of the remaining length in the loss; a value is what most decisions go by
+LIKE = 0.13  # states of traces that are this much apart in progress, at most, are ranked
+MOST_STEPS = 60  # of L-BFGS
+FOLDS = 5
 
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """How a head is trained; `places` hidden states are drawn of each trace, its end always among them."""
+    """How a head is trained.
 
-    hidden: int = 64
+    `places`: hidden states of each trace; those at SHARES are always among them. `ranking`: weight of ranking within
+    questions beside the loss of each state. `decays`: of the weights of the scaled state; the one is taken with the
+    smallest loss in cross-validation by question. `trail_decay`: of the few weights of the trail.
+    """
+
     places: int = 12
-    epochs: int = 60
-    batch: int = 256
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.05
-    patience: int = 8  # epochs without a smaller loss on validation questions
+    ranking: float = 1.0
+    decays: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+    trail_decay: float = 1e-3
     seed: int = 0
 
 
-@dataclass
-class States:
-    """Hidden states with their trails [n, width], and what became of their traces, row by row.
+@dataclass(frozen=True)
+class _Fitting:
+    """One kind of states, running or ended, as a fit reads them: scaled inputs, targets, and pairs to be ranked."""
 
-    `share` is the one of SHARES at which the state was taken, 0 where it was drawn at random.
-    """
+    inputs: torch.Tensor
+    data: States
+    better: torch.Tensor
+    worse: torch.Tensor
+    weight: torch.Tensor
 
-    states: torch.Tensor
-    right: torch.Tensor
-    unbeaten: torch.Tensor
-    remaining: torch.Tensor
-    question: NDArray[np.int64]
-    share: NDArray[np.float64]
+    @classmethod
+    def of(cls, head: ValueHead, data: States) -> _Fitting:
+        return cls(head.scaled(data.states), data, *_pairs(data))
 
-    def rows(self, share: float) -> NDArray[np.int64]:
-        return np.nonzero(self.share == share)[0]
+    def value_loss(self, outputs: torch.Tensor, ranking: float) -> torch.Tensor:
+        right, data = outputs[:, RIGHT], self.data
+        loss = binary_cross_entropy_with_logits(right, data.right)
+        loss = loss + binary_cross_entropy_with_logits(outputs[:, UNBEATEN], data.unbeaten)
+        return loss + ranking * (softplus(right[self.worse] - right[self.better]) * self.weight).sum()
 
-
-def hidden_states(
-    model: Any,
-    questions: Sequence[SampledQuestion],
-    random_places: int,
-    seed: int,
-    progress: Callable[[float], None] = lambda share: None,
-) -> States:
-    """The last layer's states (after its norm) from which the token after each place would be sampled.
-
-    `model`: of transformers. Traces are run in batches of like length.
-    """
-    rng = np.random.default_rng(seed)
-    jobs = []
-    for number, question in enumerate(questions):
-        for sample in question.samples:
-            places = [(sample.cut(share), share) for share in SHARES]
-            drawn = rng.integers(1, len(sample.token_ids), size=random_places)
-            jobs.append((number, question, sample, places + [(int(at), 0.0) for at in drawn]))
-    jobs.sort(key=lambda job: len(job[1].prompt_ids) + len(job[2].token_ids))
-    found: list[torch.Tensor] = []
-    facts: list[tuple[float, float, float, int, float]] = []
-    start = 0
-    while start < len(jobs):
-        end = start + 1
-        while end < len(jobs) and (end - start + 1) * _length(jobs[end]) <= BATCH_TOKENS:
-            end += 1
-        batch = jobs[start:end]
-        for job, states in zip(batch, _run(model, batch), strict=True):
-            number, question, sample, places = job
-            positions = [len(question.prompt_ids) + at - 1 for at, _ in places]
-            trails = torch.tensor([trail_at(sample, at) for at, _ in places])
-            found.append(torch.cat([states[positions].float(), trails], dim=1))
-            unbeaten = question.unbeaten(sample)
-            facts += [(sample.right, unbeaten, len(sample.token_ids) - at, number, share) for at, share in places]
-        start = end
-        progress(start / len(jobs))
-    right, unbeaten_, remaining, number_, share_ = (list(column) for column in zip(*facts, strict=True))
-    return States(
-        torch.cat(found),
-        torch.tensor(right, dtype=torch.float32),
-        torch.tensor(unbeaten_, dtype=torch.float32),
-        torch.tensor(remaining, dtype=torch.float32),
-        np.asarray(number_, dtype=np.int64),
-        np.asarray(share_, dtype=np.float64),
-    )
-
-
-def trail_at(sample: Sample, tokens: int) -> list[float]:
-    """The trail of a trace's first tokens, as the worker keeps it."""
-    logprobs = sample.logprobs[:tokens]
-    return trail(min(0.0, *logprobs), sum(logprobs), tokens)
-
-
-def _length(job: Any) -> int:
-    return len(job[1].prompt_ids) + len(job[2].token_ids)
-
-
-def _run(model: Any, batch: Sequence[Any]) -> list[torch.Tensor]:
-    """Hidden states [length, width] of each prompt and trace; padding comes last, where nothing before it looks."""
-    rows = [[*question.prompt_ids, *sample.token_ids] for _, question, sample, _ in batch]
-    longest = max(map(len, rows))
-    ids = torch.zeros(len(rows), longest, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = torch.tensor(row)
-        mask[i, : len(row)] = 1
-    with torch.inference_mode():
-        states = model.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-    # Out of inference mode, since training goes on from these.
-    return [states[i, : len(row)].clone() for i, row in enumerate(rows)]
+    def loss(self, outputs: torch.Tensor, ranking: float) -> torch.Tensor:
+        length = cross_entropy(outputs[:, BINS:], bin_of(self.data.remaining))
+        return self.value_loss(outputs, ranking) + LENGTH_WEIGHT * length
 
 
 def train_head(
-    train: States, validation: States, config: HeadConfig, progress: Callable[[float], None] = lambda share: None
+    train: States, config: HeadConfig, progress: Callable[[float], None] = lambda share: None
 ) -> tuple[ValueHead, dict[str, Any]]:
-    """The head of the epoch with the smallest validation loss, calibrated there; and how it came about.
+    """The head, and how it came about: decay and calibration are those of questions that a fit did not see.
 
-    Not by AUROC within questions, which a few validation questions tell too poorly to stop by.
+    Raises PoolError where there are fewer than two questions.
     """
-    torch.manual_seed(config.seed)
-    rng = np.random.default_rng(config.seed)
-    head = ValueHead(HeadSpec(train.states.shape[1], config.hidden))
+    head = ValueHead(HeadSpec(train.states.shape[1]))
     head.fit_scaling(train.states)
     head.fit_lengths(train.remaining)
-    optimizer = torch.optim.AdamW(head.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    best, best_epoch = float("inf"), 0
-    everything = np.arange(len(validation.states))
-    best_state = {name: tensor.clone() for name, tensor in head.state_dict().items()}
-    for epoch in range(1, config.epochs + 1):
-        head.train()
-        for rows in np.array_split(rng.permutation(len(train.states)), max(1, len(train.states) // config.batch)):
-            loss = _loss(head(train.states[rows]), train, rows)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-        head.eval()
-        with torch.inference_mode():
-            loss = _loss(head(validation.states), validation, everything).item()
-        if loss < best:
-            best, best_epoch = loss, epoch
-            best_state = {name: tensor.clone() for name, tensor in head.state_dict().items()}
-        progress(epoch / config.epochs)
-        if epoch - best_epoch >= config.patience:
-            break
-    progress(1.0)
-    head.load_state_dict(best_state)
-    _calibrate(head, validation)
-    within = _within(head, validation)
-    return head, {
-        "epoch": best_epoch,
-        "validation_loss": round(best, 4),
-        "validation_auroc_within": round(within, 4),
-    }
+    inputs, ended = head.scaled(train.states), torch.from_numpy(train.ended).float()
+    _fit(head.gate, inputs, config.trail_decay, config, lambda o: binary_cross_entropy_with_logits(o[:, 0], ended))
+    how: dict[str, Any] = {}
+    for number, (kind, linear) in enumerate((("running", head.running), ("ended", head.ended))):
+        data = train.at(train.ended == bool(number))
+        losses, outputs = _cross_validated(head, linear, data, config, partial(_half, progress, number))
+        best = min(range(len(losses)), key=losses.__getitem__)
+        whole = _Fitting.of(head, data)
+        _zero(linear)
+        _fit(linear, whole.inputs, config.decays[best], config, partial(whole.loss, ranking=config.ranking))
+        _calibrate(linear, outputs[best], data)
+        how[kind] = {"decay": config.decays[best], "loss_of_decays": [round(loss, 4) for loss in losses]}
+    return head, how
 
 
-def _loss(outputs: torch.Tensor, data: States, rows: NDArray[np.int64]) -> torch.Tensor:
-    entropy = torch.nn.functional.binary_cross_entropy_with_logits
-    value = entropy(outputs[:, RIGHT], data.right[rows]) + entropy(outputs[:, UNBEATEN], data.unbeaten[rows])
-    length = torch.nn.functional.cross_entropy(outputs[:, BINS:], bin_of(data.remaining[rows]))
-    return value + LENGTH_WEIGHT * length
+def _cross_validated(
+    head: ValueHead, linear: Any, data: States, config: HeadConfig, progress: Callable[[float], None]
+) -> tuple[list[float], list[torch.Tensor]]:
+    """By decay: mean loss of values on questions that the fit did not see, and outputs [n, OUTPUTS] for them."""
+    questions = np.random.default_rng(config.seed).permutation(np.unique(data.question))
+    folds = [np.isin(data.question, part) for part in np.array_split(questions, min(FOLDS, len(questions)))]
+    if len(folds) < 2:
+        raise PoolError("The pool has too few questions to be trained on; record more.")
+    losses = [0.0] * len(config.decays)
+    outputs = [torch.zeros(len(data.right), OUTPUTS) for _ in config.decays]
+    for done, unseen in enumerate(folds):
+        fitted, held = _Fitting.of(head, data.at(~unseen)), _Fitting.of(head, data.at(unseen))
+        _zero(linear)
+        # From the strongest decay on, each fit goes on from the one before.
+        for at in sorted(range(len(config.decays)), key=lambda at: -config.decays[at]):
+            _fit(linear, fitted.inputs, config.decays[at], config, partial(fitted.loss, ranking=config.ranking))
+            with torch.inference_mode():
+                found = linear(held.inputs)
+                losses[at] += held.value_loss(found, config.ranking).item() / len(folds)
+            outputs[at][torch.from_numpy(unseen)] = found.clone()
+        progress((done + 1) / len(folds))
+    return losses, outputs
 
 
-def _within(head: ValueHead, data: States) -> float:
-    """Mean AUROC within questions over the shares; 0.5 where no question has right and wrong traces."""
-    found = []
-    for share in SHARES:
-        rows = data.rows(share)
-        scores = head.values(data.states[rows])[:, RIGHT].tolist()
-        value, _ = auroc_within(scores, [bool(r) for r in data.right[rows]], data.question[rows].tolist())
-        found.append(0.5 if value is None else value)
-    return sum(found) / len(found)
+def _half(progress: Callable[[float], None], number: int, share: float) -> None:
+    """Progress within the first or the second of two halves."""
+    progress((number + share) / 2)
 
 
-def _calibrate(head: ValueHead, data: States) -> None:
-    """Slope and shift of both logits by maximum likelihood (Platt scaling), on all of the validation states."""
-    with torch.inference_mode():
-        logits = head(data.states)[:, :BINS].clone()
+def _zero(linear: Any) -> None:
+    with torch.no_grad():
+        linear.weight.zero_()
+        linear.bias.zero_()
+
+
+def _pairs(data: States) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Rows of a right and of a wrong trace of one question at like progress; every question weighs the same."""
+    better, worse, weight = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0)]
+    right = data.right.numpy() > 0.5
+    for question in np.unique(data.question):
+        rows = np.nonzero(data.question == question)[0]
+        good, bad = np.meshgrid(rows[right[rows]], rows[~right[rows]], indexing="ij")
+        like = np.abs(data.progress[good] - data.progress[bad]) <= LIKE
+        if like.any():
+            better.append(good[like])
+            worse.append(bad[like])
+            weight.append(np.full(like.sum(), 1 / like.sum()))
+    weights = np.concatenate(weight) / max(1, len(weight) - 1)
+    return (
+        torch.from_numpy(np.concatenate(better)),
+        torch.from_numpy(np.concatenate(worse)),
+        torch.from_numpy(weights).float(),
+    )
+
+
+def _fit(
+    linear: Any,
+    inputs: torch.Tensor,
+    decay: float,
+    config: HeadConfig,
+    loss_of: Callable[[torch.Tensor], torch.Tensor],
+) -> None:
+    """The weights with the least loss and decay, by L-BFGS from those that are there. The bias is not decayed."""
+    decays = torch.full((inputs.shape[1],), decay)
+    decays[-TRAIL:] = min(decay, config.trail_decay)
+    optimizer = torch.optim.LBFGS(linear.parameters(), max_iter=MOST_STEPS, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = loss_of(linear(inputs)) + 0.5 * (decays * linear.weight**2).sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+
+
+def _calibrate(linear: Any, logits: torch.Tensor, data: States) -> None:
+    """Both logits times a slope, plus a shift, by maximum likelihood (Platt scaling); made part of the weights.
+
+    `logits`: of `data`, from fits that did not see its questions.
+    """
     for column, target in ((RIGHT, data.right), (UNBEATEN, data.unbeaten)):
+        if not 0 < float(target.mean()) < 1:
+            continue  # nothing to learn a slope from
         parameters = torch.tensor([1.0, 0.0], requires_grad=True)
-        optimizer = torch.optim.LBFGS([parameters], max_iter=50)
-        values = torch.tensor(logits[:, column].tolist())
+        optimizer = torch.optim.LBFGS([parameters], max_iter=50, line_search_fn="strong_wolfe")
+        values = logits[:, column]
 
         def closure(
             values: torch.Tensor = values,
@@ -199,11 +187,13 @@ def _calibrate(head: ValueHead, data: States) -> None:
             optimizer: torch.optim.Optimizer = optimizer,
         ) -> torch.Tensor:
             optimizer.zero_grad()
-            loss = torch.nn.functional.binary_cross_entropy_with_logits(parameters[0] * values + parameters[1], target)
+            loss = binary_cross_entropy_with_logits(parameters[0] * values + parameters[1], target)
             loss.backward()
             return loss
 
         optimizer.step(closure)
         slope, shift = parameters.detach().tolist()
         if slope > 0 and np.isfinite(slope) and np.isfinite(shift):  # else its order must not be turned round
-            head.calibration[column] = torch.tensor([slope, shift])
+            with torch.no_grad():
+                linear.weight[column] *= slope
+                linear.bias[column] = linear.bias[column] * slope + shift

@@ -25,7 +25,8 @@ from reasonprune.errors import UnsupportedError
 from reasonprune.judges import Snapshot
 from reasonprune.models import resolve
 from reasonprune.selfeval import Evaluation, SelfScore
-from reasonprune.selfeval.head import ValueHead, trail
+from reasonprune.selfeval.head import ValueHead
+from reasonprune.selfeval.trail import trail
 from reasonprune.selfeval.trained import find
 
 
@@ -118,7 +119,7 @@ async def test_the_head_scores_inside_the_step_as_transformers_would(engine: Any
         start = len(prompt["prompt_token_ids"])
         sampled = [float(likely[start + i - 1, token]) for i, token in enumerate(tokens)]
         lengths = [*(at for at, _ in history), seen]
-        trails = torch.tensor([trail(min(sampled[:at]), sum(sampled[:at]), at) for at in lengths])
+        trails = torch.tensor([trail(sampled[:at]) for at in lengths])
         expected = scorer.values(torch.cat([states[[start + at - 1 for at in lengths]], trails], dim=1))
         torch.testing.assert_close(torch.tensor([*(v for _, v in history), last]), expected, rtol=1e-2, atol=1e-2)
     (again,), _ = (await engine.collective_rpc("fetch_values", args=(names[:1],)))[0]

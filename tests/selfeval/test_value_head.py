@@ -8,14 +8,15 @@ torch = pytest.importorskip("torch", reason="needs torch; run `make setup`")
 
 from reasonprune.errors import ModelError
 from reasonprune.models import resolve
-from reasonprune.selfeval.head import BIN_EDGES, TRAIL, WEIGHTS, HeadSpec, ValueHead, bin_of
+from reasonprune.selfeval.head import BIN_EDGES, WEIGHTS, HeadSpec, ValueHead, bin_of
+from reasonprune.selfeval.trail import TRAIL
 from reasonprune.selfeval.trained import DESCRIPTION, SHIPPED, describe, find, fingerprint
 
 
 @pytest.fixture
 def head() -> ValueHead:
     torch.manual_seed(0)
-    made = ValueHead(HeadSpec(8, hidden=4))
+    made = ValueHead(HeadSpec(8))
     made.fit_scaling(torch.randn(50, 8))
     return made
 
@@ -32,8 +33,13 @@ def test_it_gives_probabilities_and_a_length(head: ValueHead) -> None:
     assert head.scores(torch.zeros(0, 8)) == []
 
 
-def test_a_linear_head_works_too() -> None:
-    assert ValueHead(HeadSpec(8, hidden=0)).values(torch.randn(3, 8)).shape == (3, 3)
+def test_the_gate_goes_over_from_one_map_to_the_other(head: ValueHead) -> None:
+    states = torch.randn(5, 8)
+    with torch.no_grad():
+        head.gate.weight.zero_()
+        for bias, used in ((-50.0, head.running), (50.0, head.ended)):
+            head.gate.bias.fill_(bias)
+            torch.testing.assert_close(head(states), used(head.scaled(states)))
 
 
 def test_lengths_fall_into_bins() -> None:

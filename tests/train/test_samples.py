@@ -76,7 +76,7 @@ def test_too_few_questions_are_refused(tmp_path: Path) -> None:
 def test_a_pool_without_tokens_or_of_two_models_is_refused(tmp_path: Path) -> None:
     bare = row("q", ["1"])
     del bare["prompt_token_ids"]
-    with pytest.raises(PoolError, match="holds no token ids and log-probabilities"):
+    with pytest.raises(PoolError, match="holds no token ids"):
         read_samples(pool(tmp_path, [bare]))
     with pytest.raises(PoolError, match="of several models"):
         read_samples(pool(tmp_path, [row("a", ["1"]), row("b", ["1"], model="demo")]))

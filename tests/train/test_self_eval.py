@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,31 +15,42 @@ pytest.importorskip("sklearn", reason="needs the extra self-eval; run `make setu
 
 import numpy as np
 
-from reasonprune.errors import RequestError
+from reasonprune.bench.judging import auroc_within
+from reasonprune.errors import PoolError, RequestError
 from reasonprune.models import resolve
+from reasonprune.selfeval.trail import TRAIL
 from reasonprune.selfeval.trained import describe, find
-from reasonprune.train.samples import SHARES
+from reasonprune.train.samples import SHARES, read_samples
 from reasonprune.train.self_eval import PLOT, SelfEvalConfig, train_self_eval, trained_kind
 from reasonprune.train.self_eval_adapter import AdapterConfig
-from reasonprune.train.self_eval_head import HeadConfig, States, train_head
+from reasonprune.train.self_eval_head import HeadConfig, train_head
+from reasonprune.train.self_eval_states import States, read_states
 
 
 def states(count: int, seed: int) -> States:
-    """Ten traces a question at each share; the first component says whether a trace is right, the second how long."""
+    """Ten traces a question at each share; the first component says whether a trace is right, the second how long it
+    runs on, the third that it has ended, where the first says the opposite.
+    """
     torch.manual_seed(seed)
-    values = torch.randn(count, 4)
-    right = (values[:, 0] + 0.3 * torch.randn(count) > 0).float()
-    remaining = (values[:, 1] + 4).clamp(0).exp()
+    values = torch.randn(count, 4 + TRAIL)
     share = np.tile(np.repeat(SHARES, 10), count // 40 + 1)[:count]
-    return States(values, right, right * 0.5 + 0.5, remaining, np.arange(count) // 40, share)
+    ended = share == 1
+    side = torch.from_numpy(np.where(ended, -1.0, 1.0)).float()
+    values[:, 2] = -3 * side
+    right = (side * values[:, 0] + 0.3 * torch.randn(count) > 0).float()
+    remaining = torch.where(torch.from_numpy(ended), 1.0, (values[:, 1] + 4).clamp(0).exp())
+    return States(values, right, right * 0.5 + 0.5, remaining, np.arange(count) // 40, share, share, ended)
 
 
 def test_a_head_learns_who_is_right_and_how_long_it_takes() -> None:
-    config = HeadConfig(hidden=16, epochs=20, batch=100, learning_rate=1e-2)
-    head, how = train_head(states(2000, 0), states(400, 1), config)
-    assert how["validation_auroc_within"] > 0.9
+    head, how = train_head(states(2000, 0), HeadConfig())
+    assert how.keys() == {"running", "ended"}
     test = states(400, 2)
     values = head.values(test.states)
+    for ended in (False, True):
+        rows = test.ended == ended
+        scores, right = values[torch.from_numpy(rows), 0].tolist(), [bool(r) for r in test.right[rows]]
+        assert auroc_within(scores, right, test.question[rows].tolist())[0] > 0.9
     near, far = test.remaining < 20, test.remaining > 200
     assert values[near, 2].mean() < values[far, 2].mean() / 3
     assert abs(float(values[:, 0].mean() - test.right.mean())) < 0.1
@@ -76,7 +88,7 @@ def test_what_is_trained_is_found_for_its_model(
     if kind == "adapter":
         pytest.importorskip("peft", reason="needs the extra self-eval; run `make setup`")
     monkeypatch.setenv("REASONPRUNE_CACHE", str(tmp_path))
-    small = SelfEvalConfig(kind, head=HeadConfig(epochs=1), adapter=AdapterConfig(rank=8, steps=2, batch=2))
+    small = SelfEvalConfig(kind, adapter=AdapterConfig(rank=8, steps=2, batch=2))
     folder, training = train_self_eval(pool, None, small)
     assert find(resolve("tiny").path, kind) == folder
     assert (folder / PLOT).is_file()
@@ -88,6 +100,39 @@ def test_what_is_trained_is_found_for_its_model(
         config = json.loads((folder / "adapter_config.json").read_text())
         assert config["base_model_name_or_path"] == "tiny"
         assert (folder / "adapter_model.safetensors").is_file()
+
+
+def test_kept_states_are_read_again_and_only_for_their_pool(pool: Path, tmp_path: Path) -> None:
+    file = tmp_path / "deep" / "states"
+    config = SelfEvalConfig("head", states=file)
+    _, first = train_self_eval(pool, tmp_path / "first", config)
+    stamp = file.stat().st_mtime_ns
+    _, second = train_self_eval(pool, tmp_path / "second", config)
+    assert file.stat().st_mtime_ns == stamp
+    assert second["test"] == first["test"]
+    other = tmp_path / "other.jsonl"
+    other.write_text(pool.read_text() + "\n")
+    with pytest.raises(PoolError, match="not of this pool and model; choose another --states"):
+        train_self_eval(other, tmp_path / "third", config)
+    file.write_bytes(b"no states")
+    with pytest.raises(PoolError, match=r"cannot be read .*choose another --states"):
+        train_self_eval(pool, tmp_path / "third", config)
+
+
+def test_log_probabilities_that_were_not_recorded_are_those_of_the_model(pool: Path) -> None:
+    name, questions = read_samples(pool)
+    model = transformers.AutoModelForCausalLM.from_pretrained(resolve(name).path, dtype="float32")
+    bare = [replace(q, samples=tuple(replace(s, logprobs=()) for s in q.samples)) for q in questions[:2]]
+    kept = read_states(model, bare)
+    question, sample = bare[1], bare[1].samples[2]
+    with torch.inference_mode():
+        ids = torch.tensor([[*question.prompt_ids, *sample.token_ids]])
+        likely = model(ids).logits[0].log_softmax(1)
+    start = len(question.prompt_ids) - 1
+    expected = [float(likely[start + i, token]) for i, token in enumerate(sample.token_ids)]
+    assert kept.logprobs[6] == pytest.approx(expected, abs=1e-3)
+    assert kept.states[6].shape == (len(kept.places[6]), 128)
+    assert read_states(model, questions[:2]).logprobs[6] == list(questions[1].samples[2].logprobs)
 
 
 def test_only_two_kinds_are_trained() -> None:
