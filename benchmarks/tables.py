@@ -269,7 +269,8 @@ def depth_drafts() -> list[str]:
 
 
 def depth_router() -> list[str]:
-    heads = ("model", "unseen questions", "accuracy", "full depth", "layers", "not at full depth", "oracle of the bank")
+    heads = ("model", "unseen questions", "accuracy", "full depth", "layers", "not at full depth")
+    heads += ("one program for all", "oracle of the bank")
     lines = [row(*heads), row(*["---"] * len(heads))]
     for result in load("depth-router-*.json"):
         test = result["test"]
@@ -281,6 +282,7 @@ def depth_router() -> list[str]:
                 f"{test['full_accuracy']:.1%}",
                 f"{test['layers']:g} of {test['full_layers']}",
                 f"{test['routed_away_from_full']:.1%}",
+                ", ".join(f"`{p['program']}` {p['accuracy']:.1%}" for p in result["always"]),
                 f"{test['oracle_accuracy']:.1%} at {test['oracle_layers']:g} layers",
             )
         )

@@ -92,9 +92,7 @@ def record(
     max_tokens: int = 1024,
     concurrency: Annotated[int, typer.Option(help="questions under way at once")] = 4,
     probe_every: Annotated[int, typer.Option(help="force an answer every so many tokens; 0: never")] = 0,
-    logprobs: Annotated[
-        bool, typer.Option(help="of every token; deepconf and bench cot read them")
-    ] = True,
+    logprobs: Annotated[bool, typer.Option(help="of every token; deepconf and bench cot read them")] = True,
     seed: Seed = 0,
 ) -> None:
     """Record real traces of a model on a dataset, to replay policies on."""

@@ -83,6 +83,7 @@ def train_router(
     result = {"programs": [str(program) for program in programs], "margin": router.margin, "held_out": held_out}
     if tested is not None:
         result["test"] = score(router, tested)
+        result["always"] = always(router, tested)
     return router, result
 
 
@@ -136,6 +137,15 @@ def logistic(x: Floats, right: NDArray[np.bool_]) -> Floats:
 def score(router: Router, labels: Labels) -> dict[str, float]:
     """Accuracy and mean layers of routing, beside full depth and the program that is best for every question alone."""
     return routed(_likely(router.weights, labels.features), labels, router.programs, router.layers, router.margin)
+
+
+def always(router: Router, labels: Labels) -> list[dict[str, Any]]:
+    """Accuracy of each program on all questions: what a router must be better than."""
+    shares = labels.right[:, :-1].mean(axis=0)
+    return [
+        {"program": str(program), "layers": program.cost, "accuracy": round(float(share), 4)}
+        for program, share in zip(router.programs, shares, strict=True)
+    ]
 
 
 def routed(

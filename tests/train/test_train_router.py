@@ -5,7 +5,7 @@ import pytest
 
 from reasonprune.depth import LayerProgram
 from reasonprune.depth.router import features
-from reasonprune.train.router import NEVER, Labels, RouterConfig, fit, logistic, score
+from reasonprune.train.router import NEVER, Labels, RouterConfig, always, fit, logistic, score
 
 LEAN = LayerProgram.parse("0-3")
 CONFIG = RouterConfig("m", bank=None)
@@ -35,6 +35,7 @@ def test_easy_prompts_run_fewer_layers_without_loss():
     found = score(router, labels(100, seed=1))
     assert found["accuracy"] >= 0.99
     assert found["layers"] == pytest.approx(5.0, abs=0.2), "half at 4, half at 6"
+    assert always(router, labels(100, seed=1)) == [{"program": "0-3", "layers": 4, "accuracy": 0.5}]
 
 
 def test_a_program_that_costs_accuracy_is_never_chosen():
