@@ -269,7 +269,7 @@ def depth_drafts() -> list[str]:
 
 
 def depth_router() -> list[str]:
-    heads = ("model", "unseen questions", "accuracy", "full depth", "layers", "not at full depth")
+    heads: tuple[str, ...] = ("model", "unseen questions", "accuracy", "full depth", "layers", "not at full depth")
     heads += ("one program for all", "oracle of the bank")
     lines = [row(*heads), row(*["---"] * len(heads))]
     for result in load("depth-router-*.json"):
