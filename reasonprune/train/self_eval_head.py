@@ -72,7 +72,8 @@ def train_head(
 ) -> tuple[ValueHead, dict[str, Any]]:
     """The head, and how it came about: decay and calibration are those of questions that a fit did not see.
 
-    Raises PoolError where there are fewer than two questions.
+    Raises:
+        PoolError: fewer than two questions have traces that ended by themselves.
     """
     head = ValueHead(HeadSpec(train.states.shape[1]))
     head.fit_scaling(train.states)
@@ -99,7 +100,10 @@ def _cross_validated(
     questions = np.random.default_rng(config.seed).permutation(np.unique(data.question))
     folds = [np.isin(data.question, part) for part in np.array_split(questions, min(FOLDS, len(questions)))]
     if len(folds) < 2:
-        raise PoolError("The pool has too few questions to be trained on; record more.")
+        raise PoolError(
+            "Fewer than two questions of the pool that are for training have traces that ended by themselves; record"
+            " more of them, with a larger --max-tokens where traces are cut off."
+        )
     losses = [0.0] * len(config.decays)
     outputs = [torch.zeros(len(data.right), OUTPUTS) for _ in config.decays]
     for done, unseen in enumerate(folds):

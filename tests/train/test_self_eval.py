@@ -57,6 +57,12 @@ def test_a_head_learns_who_is_right_and_how_long_it_takes() -> None:
     assert float((values[:, 1] - test.unbeaten).abs().mean()) < 0.25
 
 
+def test_a_pool_of_cut_off_traces_cannot_be_learned_from() -> None:
+    cut_off = states(400, 0)
+    with pytest.raises(PoolError, match="ended by themselves; record more of them, with a larger --max-tokens"):
+        train_head(replace(cut_off, ended=np.zeros(400, bool)), HeadConfig(decays=(0.1,)))
+
+
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Written traces of 20 sums, one half with a slip."""
