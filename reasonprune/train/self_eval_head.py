@@ -98,12 +98,12 @@ def _cross_validated(
 ) -> tuple[list[float], list[torch.Tensor]]:
     """By decay: mean loss of values on questions that the fit did not see, and outputs [n, OUTPUTS] for them."""
     questions = np.random.default_rng(config.seed).permutation(np.unique(data.question))
-    folds = [np.isin(data.question, part) for part in np.array_split(questions, min(FOLDS, len(questions)))]
-    if len(folds) < 2:
+    if len(questions) < 2:
         raise PoolError(
             "Fewer than two questions of the pool that are for training have traces that ended by themselves; record"
             " more of them, with a larger --max-tokens where traces are cut off."
         )
+    folds = [np.isin(data.question, part) for part in np.array_split(questions, min(FOLDS, len(questions)))]
     losses = [0.0] * len(config.decays)
     outputs = [torch.zeros(len(data.right), OUTPUTS) for _ in config.decays]
     for done, unseen in enumerate(folds):
