@@ -32,7 +32,7 @@ from reasonprune.train.samples import SampledQuestion, read_samples
 HERE = Path(__file__).parent
 EVERY = 16  # tokens between two scores of a trace
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16)
-THRESHOLDS = (0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+THRESHOLDS = (0.6, 0.7, 0.8, 0.9, 0.92, 0.94, 0.95, 0.97, 0.99)
 LENGTHS = (16, 32, 64)
 SEED = 0
 

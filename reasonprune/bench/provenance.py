@@ -34,7 +34,7 @@ def provenance(seed: int | None, data: Path | None = None, model: str | None = N
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "versions": _versions(),
         "machine": f"{platform.machine()}, {cores} cores",
-        "model": model,
+        "model": portable(model) if model else None,
         "data": {"file": data.name, "sha256": sha256(data)} if data else None,
         "seed": seed,
     }

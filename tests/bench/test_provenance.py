@@ -30,6 +30,11 @@ def test_a_script_is_named_as_it_is_run_from_the_tree(monkeypatch):
     assert provenance(None)["command"] == "python benchmarks/scale.py --triples 9"
 
 
+def test_a_model_in_a_folder_is_named_without_its_place():
+    assert provenance(0, None, "/somewhere/tiny-depth")["model"] == "tiny-depth"
+    assert provenance(0, None, "org/model")["model"] == "org/model"
+
+
 def test_without_data_or_seed():
     found = provenance(None)
     assert (found["data"], found["seed"], found["model"]) == (None, None, None)
