@@ -16,6 +16,7 @@ import torch
 
 from reasonprune.selfeval.turn import EvaluationTurn
 from reasonprune.train.samples import Sample, SampledQuestion
+from reasonprune.train.self_eval_states import last_states
 
 
 @dataclass(frozen=True)
@@ -93,14 +94,8 @@ def ask(turn: EvaluationTurn, tokenizer: Any, question: SampledQuestion, sample:
 
 def replies(model: Any, prompts: Sequence[Sequence[int]], turn: EvaluationTurn) -> torch.Tensor:
     """Log-probabilities [n, 2] of the replies "restart" and "go on" as the next token of each prompt."""
-    longest = max(map(len, prompts))
-    ids = torch.zeros(len(prompts), longest, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for i, prompt in enumerate(prompts):
-        ids[i, : len(prompt)] = torch.tensor(prompt)
-        mask[i, : len(prompt)] = 1
-    states = model.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-    last = states[torch.arange(len(prompts)), mask.sum(1) - 1]
+    states = last_states(model, prompts)
+    last = states[torch.arange(len(prompts)), torch.tensor([len(prompt) - 1 for prompt in prompts])]
     logits = model.get_output_embeddings()(last).float()
     return logits.log_softmax(1)[:, [turn.restart, turn.go_on]]
 

@@ -102,21 +102,27 @@ def read_states(
     return Kept([s for s, _ in in_order], [places_of(sample) for _, sample in jobs], [p for _, p in in_order])
 
 
-def _length(job: tuple[SampledQuestion, Sample]) -> int:
-    return len(job[0].prompt_ids) + len(job[1].token_ids)
-
-
-def _run(model: Any, batch: Sequence[tuple[SampledQuestion, Sample]]) -> list[torch.Tensor]:
-    """States [tokens, width] of each trace, the first before its first token; padding comes last, read by nothing."""
-    rows = [[*question.prompt_ids, *sample.token_ids] for question, sample in batch]
+def last_states(model: Any, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+    """The last layer's states (after its norm) of token ids, [rows, longest, width]; padding comes last."""
     longest = max(map(len, rows))
     ids = torch.zeros(len(rows), longest, dtype=torch.long)
     mask = torch.zeros_like(ids)
     for i, row in enumerate(rows):
         ids[i, : len(row)] = torch.tensor(row)
         mask[i, : len(row)] = 1
+    states: torch.Tensor = model.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+    return states
+
+
+def _length(job: tuple[SampledQuestion, Sample]) -> int:
+    return len(job[0].prompt_ids) + len(job[1].token_ids)
+
+
+def _run(model: Any, batch: Sequence[tuple[SampledQuestion, Sample]]) -> list[torch.Tensor]:
+    """States [tokens, width] of each trace, the first before its first token."""
+    rows = [[*question.prompt_ids, *sample.token_ids] for question, sample in batch]
     with torch.inference_mode():
-        states = model.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+        states = last_states(model, rows)
     begins = [len(question.prompt_ids) - 1 for question, _ in batch]
     # Out of inference mode, since training goes on from these.
     return [states[i, begin : len(row) - 1].clone() for i, (begin, row) in enumerate(zip(begins, rows, strict=True))]
