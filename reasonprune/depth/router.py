@@ -9,6 +9,7 @@ full depth by more than a margin, the request runs full depth.
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,6 +90,10 @@ class Router:
 def read_router(path: Path) -> Router:
     """Raises ModelError where the file is missing or not a router."""
     try:
+        with path.open("rb") as file:
+            # Else NumPy takes it for pickled objects, and advises to load them.
+            if not zipfile.is_zipfile(file):
+                raise ValueError("it is no NumPy archive")
         with np.load(path, allow_pickle=False) as archive:
             head = json.loads(str(archive["head"]))
             weights = archive["weights"].astype(np.float32)

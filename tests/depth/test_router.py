@@ -64,5 +64,14 @@ def test_what_is_not_a_router(tmp_path, content):
     path = tmp_path / "router.npz"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ModelError, match=r"router"):
+    with pytest.raises(ModelError, match=r"router") as caught:
+        read_router(path)
+    assert "pickle" not in str(caught.value)
+
+
+def test_a_cut_off_router(tmp_path):
+    path = tmp_path / "router.npz"
+    router_of(1.0, 2.0).save(path)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(ModelError, match="is not a router of ours"):
         read_router(path)
