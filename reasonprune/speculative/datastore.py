@@ -49,17 +49,10 @@ class Datastore:
             DatastoreError: none there, another tokenizer's, truncated or corrupt; says which and what to do.
         """
         self.folder = folder
+        self._fingerprint = fingerprint
         self._verify = verify
-        self.manifest = manifests.load(folder)
-        if fingerprint is not None and fingerprint != self.manifest.fingerprint:
-            raise DatastoreError(
-                f"The datastore {folder} was built with the tokenizer of '{self.manifest.model}', whose token ids mean"
-                " other words than this model's. Build one with this model:"
-                " `reasonprune datastore build STORE --model MODEL --data FILE`."
-            )
         self._open: dict[str, Segment] = {}
-        self._stamp = self._stat()
-        self._map()
+        self._read()
 
     @classmethod
     def create(
@@ -92,11 +85,9 @@ class Datastore:
 
     def refresh(self) -> bool:
         """Take up what other processes wrote; whether there was anything. Costs one `stat` where there was not."""
-        stamp = self._stat()
-        if stamp == self._stamp:
+        if self._stat() == self._stamp:
             return False
-        self.manifest, self._stamp = manifests.load(self.folder), stamp
-        self._map()
+        self._read()
         return True
 
     def continuations(self, context: Sequence[int], length: int, most: int, least: int = 2) -> list[Continuation]:
@@ -135,7 +126,7 @@ class Datastore:
                 or the disk is full; the datastore is as it was before.
         """
         with self._writer(wait_s):
-            self.refresh()
+            self._read()  # whatever the stamp says: a clock's tick has room for two writes
             before = {segment.file for segment in self.manifest.segments}
             added, after = 0, self.manifest
             written: list[str] = []
@@ -151,7 +142,7 @@ class Datastore:
                 self._remove(set(written) - before)
                 raise
             self._remove((before | set(written)) - {segment.file for segment in after.segments})
-            self.refresh()
+            self._read()
         return added
 
     def _appended(self, manifest: Manifest, batch: list[Words], written: list[str]) -> Manifest:
@@ -171,11 +162,36 @@ class Datastore:
         bound = self.manifest.max_tokens
         return MOST_TOKENS if bound is None else min(MOST_TOKENS, bound // SHARE_OF_BOUND)
 
-    def _map(self) -> None:
-        self._open = {
-            entry.file: self._open.get(entry.file) or Segment(self.folder, entry, self._verify)
-            for entry in self.manifest.segments
-        }
+    def _read(self) -> None:
+        """Take up the manifest and map its segments.
+
+        A writer may replace both in between: a segment that is gone under a newer manifest is no damage. What was
+        mapped until then is kept, so that each further try has less to read.
+        """
+        known = dict(self._open)
+        while True:
+            stamp = self._stat()  # before the manifest is read: what changes after it is seen by the next refresh
+            manifest = self._load()
+            try:
+                for entry in manifest.segments:
+                    if entry.file not in known or known[entry.file].entry != entry:
+                        known[entry.file] = Segment(self.folder, entry, self._verify)
+                break
+            except DatastoreError:
+                if self._stat() == stamp:
+                    raise
+        self.manifest, self._stamp = manifest, stamp
+        self._open = {entry.file: known[entry.file] for entry in manifest.segments}
+
+    def _load(self) -> Manifest:
+        manifest = manifests.load(self.folder)
+        if self._fingerprint not in (None, manifest.fingerprint):
+            raise DatastoreError(
+                f"The datastore {self.folder} was built with the tokenizer of '{manifest.model}', whose token ids mean"
+                " other words than this model's. Build one with this model:"
+                " `reasonprune datastore build STORE --model MODEL --data FILE`."
+            )
+        return manifest
 
     def _stat(self) -> tuple[int, int]:
         try:

@@ -6,6 +6,7 @@ accepted shows in the rows of the next step, by which estimates are corrected an
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from reasonprune.errors import DatastoreError
 from reasonprune.speculative import recent as recents
 from reasonprune.speculative.acceptance import Acceptance, Calibration, DraftToken, chain_of, draft_of
 from reasonprune.speculative.baselines import suffix_chain
@@ -26,6 +28,8 @@ from reasonprune.speculative.recent import Growth, Recent
 from reasonprune.speculative.tree import ROOT, Source, TokenTree
 from reasonprune.speculative.wish import Method, Wish
 
+logger = logging.getLogger(__name__)
+
 Tokens = NDArray[np.int32]
 Ngram = Callable[[Tokens, int], list[int]]
 
@@ -37,6 +41,7 @@ LEAST_TIME_S = 0.002
 REST_AFTER = 64  # steps in a row in which no draft was worth its verification; then nothing is retrieved either
 PROBE_EVERY = 32  # steps between two short tries while speculation rests
 PROBE_TOKENS = 2
+REFRESH_EVERY = 64  # steps between two looks at what other processes wrote to the datastore
 ENDED = 4096  # requests whose counts are kept after their end
 TAIL = 8  # tokens by which a row is known again
 
@@ -91,6 +96,7 @@ class Drafter:
         self._lookup_s = 0.0  # a node
         self._idle = 0
         self._turn = 0
+        self._trouble: str | None = None
 
     def propose(
         self, rows: Sequence[Row], seconds: float | None = None, step_tokens: int | None = None
@@ -109,8 +115,8 @@ class Drafter:
         resting = self._idle >= REST_AFTER and self._idle % PROBE_EVERY != 0
         deadline = began + max(LEAST_TIME_S, TIME_SHARE * self._step_s)
         self._turn += 1
-        if self.store is not None and self._turn % 64 == 0:
-            self.store.refresh()
+        if self._turn % REFRESH_EVERY == 0:
+            self._refresh()
         for i in range(len(rows)):
             place = (i + self._turn) % len(rows)
             row = rows[place]
@@ -148,6 +154,19 @@ class Drafter:
         for key in [key for key in self._ended if belongs(key)]:
             summed.merge(self._ended.pop(key))
         return summed
+
+    def _refresh(self) -> None:
+        """A datastore that was damaged or removed meanwhile ends no serving: what is mapped lives on."""
+        if self.store is None:
+            return
+        trouble = None
+        try:
+            self.store.refresh()
+        except DatastoreError as error:
+            trouble = error.message
+            if trouble != self._trouble:
+                logger.error("Drafts still come from the datastore as it was: %s", trouble)
+        self._trouble = trouble
 
     def _settled(self, row: Row) -> _State:
         """The state of the row's request, after what the last step says about its draft."""

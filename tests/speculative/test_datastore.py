@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from reasonprune.errors import DatastoreError
 from reasonprune.speculative import datastore as module
+from reasonprune.speculative import manifest as manifests
 from reasonprune.speculative.datastore import Datastore
 from reasonprune.speculative.manifest import FILE
 from reasonprune.speculative.segment import DEPTH, documents_of, joined
@@ -184,6 +185,57 @@ def test_two_writers_at_once_lose_nothing(tmp_path: Path) -> None:
     assert store.tokens == 120
     for number in (1, 2):
         assert sorted(c.tokens[0] for c in store.continuations([number, number], 1, 64)) == list(range(20))
+
+
+@pytest.mark.parametrize("reader", ["opens", "refreshes"])
+def test_a_writer_between_manifest_and_segments_disturbs_no_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str
+) -> None:
+    """The writer merges, so that the segment of the manifest just read is gone when the reader wants to map it."""
+    writer = made(tmp_path / "s", [[1, 1, 1]])
+    store = Datastore(tmp_path / "s")
+    writer.add([[1, 1, 2]])
+    load = manifests.load
+    pending = [[1, 1, 3, 4]]
+
+    def overtaken(folder: Path) -> manifests.Manifest:
+        found = load(folder)
+        if pending:
+            writer.add([pending.pop()])
+            assert not any((folder / segment.file).exists() for segment in found.segments)
+        return found
+
+    monkeypatch.setattr(manifests, "load", overtaken)
+    if reader == "opens":
+        store = Datastore(tmp_path / "s")
+    else:
+        assert store.refresh()
+    assert sorted(c.tokens[0] for c in store.continuations([1, 1], 1, 64)) == [1, 2, 3]
+    assert not store.refresh()
+
+
+@pytest.mark.parametrize("late", ["refresh", "add"])
+def test_what_is_written_while_a_store_is_opened_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: str
+) -> None:
+    """The new document is too small to merge, so the opened store lacks it and nothing is amiss with its segments."""
+    writer = made(tmp_path / "s", [[1, 2, 3] * 100])
+    load = manifests.load
+
+    def overtaken(folder: Path) -> manifests.Manifest:
+        found = load(folder)
+        monkeypatch.setattr(manifests, "load", load)
+        writer.add([[7, 8, 9]])
+        return found
+
+    monkeypatch.setattr(manifests, "load", overtaken)
+    store = Datastore(tmp_path / "s")
+    if late == "refresh":
+        assert store.refresh()
+    else:
+        store.add([[4, 5, 6]])
+    assert [c.tokens for c in store.continuations([7, 8], 1, 64)] == [[9]]
+    assert [c.tokens for c in Datastore(tmp_path / "s").continuations([7, 8], 1, 64)] == [[9]]
 
 
 def test_a_full_disk_leaves_the_store_as_it_was(tmp_path: Path) -> None:

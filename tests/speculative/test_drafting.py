@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from reasonprune.speculative.controller import KNOTS
 from reasonprune.speculative.datastore import Datastore
-from reasonprune.speculative.drafting import PROBE_EVERY, PROBE_TOKENS, REST_AFTER, Drafter, Row
+from reasonprune.speculative.drafting import PROBE_EVERY, PROBE_TOKENS, REFRESH_EVERY, REST_AFTER, Drafter, Row
 from reasonprune.speculative.recent import Growth, Recent
 from reasonprune.speculative.tree import Source
 from reasonprune.speculative.wish import KEY, Wish
@@ -152,6 +153,23 @@ def test_the_datastore_is_a_source_and_grows(tmp_path: Path) -> None:
     assert store.refresh()
     assert store.tokens == 10
     assert growth.failure is None
+
+
+def test_a_datastore_that_is_damaged_meanwhile_ends_no_drafting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Datastore.create(tmp_path / "s", "test", "print", 100_000)
+    store.add([[21, 22, 23, 70_000, 25]])
+    drafter = Drafter(longest=4, store=Datastore(tmp_path / "s"))
+    shutil.rmtree(tmp_path / "s")
+    for _ in range(2 * REFRESH_EVERY):
+        assert drafter.propose([row([1, 21, 22, 23])])[0][:2] == [70_000, 25]
+    (record,) = caplog.records
+    assert "is not a datastore" in record.getMessage()
+    Datastore.create(tmp_path / "s", "test", "print", 100_000).add([[21, 22, 23, 70_001, 25]])
+    for _ in range(REFRESH_EVERY):
+        last = drafter.propose([row([1, 21, 22, 23])])[0][:2]
+    assert last == [70_001, 25]
 
 
 def test_growth_that_fails_is_named_and_ends(tmp_path: Path) -> None:
