@@ -24,16 +24,16 @@ from reasonprune.bench.provenance import provenance, write
 from reasonprune.engine.pool import RecordedQuestion, read_pool
 from reasonprune.models import resolve
 from reasonprune.policy_options import BestOfNOptions, ConsensusOptions, PolicyOptions, SelfConsistencyOptions
-from reasonprune.selfeval.head import ValueHead, scores_of
-from reasonprune.selfeval.trail import trail
+from reasonprune.selfeval.head import ValueHead, scores_of, with_trails
 from reasonprune.selfeval.trained import describe
 from reasonprune.train.samples import SampledQuestion, read_samples
+from reasonprune.train.self_eval_states import last_states
 
 HERE = Path(__file__).parent
 EVERY = 16  # tokens between two scores of a trace
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16)
 THRESHOLDS = (0.6, 0.7, 0.8, 0.9, 0.92, 0.94, 0.95, 0.97, 0.99)
-LENGTHS = (16, 32, 64)
+LENGTHS = ((16,), (32,), (64,), (16, 32), (32, 64), (32, 96), (16, 32, 64))
 SEED = 0
 
 
@@ -41,14 +41,14 @@ def scored(model: Any, head: ValueHead, sampled: SampledQuestion, recorded: Reco
     """The question with a score of each trace at every `EVERY` tokens and at its end."""
     traces = []
     for sample, trace in zip(sampled.samples, recorded.traces, strict=True):
-        ids = torch.tensor([[*sampled.prompt_ids, *sample.token_ids]])
         with torch.inference_mode():
-            states = model.get_decoder()(ids).last_hidden_state[0]
+            states = last_states(model, [[*sampled.prompt_ids, *sample.token_ids]])[0]
         # The last token ends the trace and is never read; the state before it is the last there is.
         places = [*range(EVERY, len(sample.token_ids) - 1, EVERY), len(sample.token_ids) - 1]
-        trails = torch.tensor([trail(sample.logprobs[:at]) for at in places])
-        rows = torch.cat([states[[len(sampled.prompt_ids) + at - 1 for at in places]], trails], dim=1)
-        values = scores_of(head.values(rows).tolist())
+        at_places = states[[len(sampled.prompt_ids) + at - 1 for at in places]]
+        rows = with_trails(at_places, [sample.logprobs[:at] for at in places])
+        ended = torch.tensor([sample.ended and at == places[-1] for at in places])
+        values = scores_of(head.values(rows, ended).tolist())
         at_tokens = [*places[:-1], trace.tokens]
         traces.append(replace(trace, scores=dict(zip(at_tokens, values, strict=True))))
     return replace(recorded, traces=tuple(traces))
@@ -69,10 +69,11 @@ def policies() -> dict[str, PolicyOptions]:
         for select in ("score", "majority", "weighted"):
             whole = {**base, "waves": "all", "threshold": 1.0, "select": select}
             found[f"all {n}, {select}"] = BestOfNOptions(n=n, **whole)
-    for length in LENGTHS:
-        for keep in (0.25, 0.5):
-            pruned = {**base, "waves": "all", "threshold": 1.0, "prune_at": [length], "keep": keep}
-            found[f"all 16, pruned to {keep:g} at {length}"] = BestOfNOptions(n=16, **pruned)
+    for lengths in LENGTHS:
+        for keep in (0.25, 0.5) if len(lengths) == 1 else (0.5,):
+            pruned = {**base, "waves": "all", "threshold": 1.0, "prune_at": list(lengths), "keep": keep}
+            places = " and ".join(map(str, lengths))
+            found[f"all 16, pruned to {keep:g} at {places}"] = BestOfNOptions(n=16, **pruned)
     return found
 
 

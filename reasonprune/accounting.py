@@ -152,7 +152,7 @@ class Account:
             if score := books.last.get(trace["trace"]):
                 trace |= _score(score)
         if books.failure is not None:
-            self.skip("parallel.self_eval", f"{books.failure}; all traces voted with equal weight")
+            self.skip("parallel.self_eval", f"{books.failure.rstrip('.')}; all traces voted with equal weight")
         elif books.unsound:
             self.skip("parallel.self_eval", f"{books.unsound} of {books.checks} scores were not numbers from 0 to 1")
 

@@ -17,6 +17,7 @@ from reasonprune.engine.value_head import ARGUMENT
 from reasonprune.errors import ModelError, UnsupportedError
 from reasonprune.judges.snapshot import Snapshot
 from reasonprune.policy_options import BestOfNOptions, PolicyOptions
+from reasonprune.selfeval.head import ValueHead
 from reasonprune.selfeval.score import Evaluation, SelfEvaluator, SelfScore
 from reasonprune.selfeval.trained import find
 from reasonprune.selfeval.turn import EvaluationTurn
@@ -101,9 +102,15 @@ class HeadEvaluator:
 
 
 async def load_head(engine: Any, folder: Path) -> None:
-    """Has the worker load the head in `folder`, unless it has. Raises UnsupportedError."""
+    """Has the worker load the head in `folder`, unless it has.
+
+    Raises:
+        ModelError: the folder holds no head that this version can use.
+        UnsupportedError: the engine's worker is not ours, or runs another head.
+    """
     if _loaded.get(engine) == folder:
         return
+    await asyncio.to_thread(ValueHead.load, folder)  # what is wrong with it cannot be told from the worker's error
     try:
         (loaded, *_) = await engine.collective_rpc("load_value_head", args=(str(folder),))
     except Exception as error:

@@ -1,9 +1,9 @@
 """The value head: two linear maps on the hidden state of a trace's last token, as the engine computes it anyway.
 
 It reads what the model's own output layer reads, so it costs no forward pass, and beside it the trail of how likely the
-tokens so far were. Where a trace has ended, the state is of another kind than on the way; a gate, read off the state
-itself, goes over from one map to the other. After ZIP-RC (arXiv 2512.01457) it predicts a value and the remaining
-length; unlike there, by weights of its own and not by reserved tokens.
+tokens so far were. Where a trace has ended by itself, the state is of another kind than on the way: each kind has its
+map. After ZIP-RC (arXiv 2512.01457) it predicts a value and the remaining length; unlike there, by weights of its own
+and not by reserved tokens.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from reasonprune.selfeval.score import SelfScore
+from reasonprune.selfeval.trail import trails
 from reasonprune.selfeval.trained import describe, save_description, unusable
 
 WEIGHTS = "head.safetensors"
@@ -45,7 +46,6 @@ class ValueHead(nn.Module):  # type: ignore[misc]
     def __init__(self, spec: HeadSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.gate = nn.Linear(spec.width, 1)
         self.running = nn.Linear(spec.width, OUTPUTS)
         self.ended = nn.Linear(spec.width, OUTPUTS)
         self.register_buffer("mean", torch.zeros(spec.width))
@@ -69,22 +69,23 @@ class ValueHead(nn.Module):  # type: ignore[misc]
         """What the maps read, [n, width]."""
         return ((states.float() - self.mean) * self.scale).clamp(-CLIP, CLIP)
 
-    def forward(self, states: torch.Tensor) -> torch.Tensor:
-        """[n, OUTPUTS]: logits of being right and of being unbeaten, then those of the bins."""
-        scaled = self.scaled(states)
-        ended = torch.sigmoid(self.gate(scaled))
-        outputs: torch.Tensor = (1 - ended) * self.running(scaled) + ended * self.ended(scaled)
-        return outputs
+    def forward(self, states: torch.Tensor, ended: torch.Tensor) -> torch.Tensor:
+        """[n, OUTPUTS]: logits of being right and of being unbeaten, then those of the bins.
 
-    def values(self, states: torch.Tensor) -> torch.Tensor:
-        """[n, 3]: probability of being right, of being unbeaten, and expected remaining tokens."""
+        `ended`: [n], whether the token that is sampled from a state ends its trace; a limit on its length does not.
+        """
+        scaled = self.scaled(states)
+        return torch.where(ended[:, None], self.ended(scaled), self.running(scaled))
+
+    def values(self, states: torch.Tensor, ended: torch.Tensor) -> torch.Tensor:
+        """[n, 3]: probability of being right, of being unbeaten, and expected remaining tokens; 0 once ended."""
         with torch.inference_mode():
-            outputs = self(states)
-            remaining = outputs[:, BINS:].softmax(1) @ self.lengths
+            outputs = self(states, ended)
+            remaining = (outputs[:, BINS:].softmax(1) @ self.lengths).masked_fill(ended, 0.0)
             return torch.cat([torch.sigmoid(outputs[:, :BINS]), remaining[:, None]], dim=1)
 
-    def scores(self, states: torch.Tensor) -> list[SelfScore]:
-        return scores_of(self.values(states).tolist())
+    def scores(self, states: torch.Tensor, ended: torch.Tensor) -> list[SelfScore]:
+        return scores_of(self.values(states, ended).tolist())
 
     @property
     def parameter_count(self) -> int:
@@ -107,6 +108,15 @@ class ValueHead(nn.Module):  # type: ignore[misc]
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
             raise unusable(folder, error) from None
         return head
+
+
+def with_trails(states: torch.Tensor, logprobs: Sequence[Sequence[float]]) -> torch.Tensor:
+    """What a head reads, [n, width]: hidden states, each with the trail of its trace's tokens so far.
+
+    `states`: [n, hidden width]; `logprobs`: n traces' log-probabilities of the tokens that each state has read.
+    """
+    read = torch.from_numpy(trails(logprobs)).to(states.device, torch.float32)
+    return torch.cat([states.float(), read], dim=1)
 
 
 def bin_of(remaining: torch.Tensor) -> torch.Tensor:

@@ -6,47 +6,49 @@ likely stretch are those that DeepConf (arXiv 2508.15260) found to tell right tr
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-LATEST = (8, 16, 32, 64)  # tokens before here, whose mean is taken
+LATEST = np.array([8, 16, 32, 64])  # tokens before here, whose mean is taken
 STRETCHES = (8, 16, 32)  # tokens in a row, of which the least mean is taken
 LEAST = 8  # least likely tokens that are looked at
 UNLIKELY, RARE = -0.7, -2.0  # log-probabilities below which tokens are counted; the first is about one half
 TRAIL = 17  # numbers of a trail
 
 
-def trail(logprobs: Sequence[float] | NDArray[np.floating]) -> list[float]:
-    """The trail of a trace's tokens so far, (TRAIL,), from their log-probabilities in order; zeros before the first."""
-    x = np.asarray(logprobs, dtype=np.float64)
-    if not len(x):
-        return [0.0] * TRAIL
-    sums = np.concatenate([[0.0], np.cumsum(x)])
-    total = float(sums[-1])
-    least = np.zeros(LEAST)
-    lowest = np.partition(x, LEAST - 1)[:LEAST] if len(x) > LEAST else x
-    least[: len(lowest)] = np.sort(lowest)
-    unlikely = int((x < UNLIKELY).sum())
-    return [
-        float(least[0]),
-        total / len(x),
-        math.log1p(max(0.0, -total)),
-        math.log1p(len(x)),
-        *((total - float(sums[max(0, len(x) - latest)])) / min(len(x), latest) for latest in LATEST),
-        *(_least_mean(sums, stretch) for stretch in STRETCHES),
-        float(least[1]),
-        float(least[: LEAST // 2].mean()),
-        float(least.mean()),
-        unlikely / len(x),
-        float((x < RARE).sum()),
-        math.log1p(unlikely),
-    ]
+def trails(traces: Sequence[Sequence[float] | NDArray[np.floating]]) -> NDArray[np.float64]:
+    """The trail of each trace's tokens so far, (traces, TRAIL), from their log-probabilities in order.
 
-
-def _least_mean(sums: NDArray[np.float64], stretch: int) -> float:
-    """Of all stretches of so many tokens; of all tokens where there are fewer."""
-    stretch = min(stretch, len(sums) - 1)
-    return float((sums[stretch:] - sums[:-stretch]).min()) / stretch
+    Of a trace without tokens it is zeros.
+    """
+    tokens = np.array([len(trace) for trace in traces])
+    # Log-probabilities are at most 0, so zeros at the end change no sum, no least token and no least stretch.
+    x = np.zeros((len(traces), max(*STRETCHES, *tokens)))
+    for row, trace in zip(x, traces, strict=True):
+        row[: len(trace)] = trace
+    np.minimum(x, 0.0, out=x)  # rounding may lift the likeliest above 0
+    sums = np.zeros((len(traces), x.shape[1] + 1))
+    np.cumsum(x, axis=1, out=sums[:, 1:])
+    total, count = sums[:, -1], np.maximum(tokens, 1)
+    least = np.sort(np.partition(x, LEAST - 1, axis=1)[:, :LEAST], axis=1)
+    before = np.maximum(tokens[:, None] - LATEST, 0)
+    latest = (total[:, None] - np.take_along_axis(sums, before, 1)) / np.minimum(count[:, None], LATEST)
+    unlikely = (x < UNLIKELY).sum(1)
+    return np.column_stack(
+        [
+            least[:, 0],
+            total / count,
+            np.log1p(-total),
+            np.log1p(tokens),
+            latest,
+            *((sums[:, s:] - sums[:, :-s]).min(1) / np.minimum(count, s) for s in STRETCHES),
+            least[:, 1],
+            least[:, : LEAST // 2].mean(1),
+            least.mean(1),
+            unlikely / count,
+            (x < RARE).sum(1),
+            np.log1p(unlikely),
+        ]
+    )

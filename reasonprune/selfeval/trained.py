@@ -15,6 +15,7 @@ Trained = Literal["adapter", "head"]
 FORMAT = 1
 DESCRIPTION = "self-eval.json"
 SHIPPED = Path(__file__).parent / "shipped"
+MOST_SAID = 300  # characters of what is wrong with a folder
 SAMPLE = 1 << 20  # bytes read of each end of a file of weights
 WEIGHTS = ("*.safetensors", "*.bin", "*.gguf")
 
@@ -119,7 +120,9 @@ def save_description(
 
 
 def unusable(folder: Path, error: Exception) -> ModelError:
+    # On one line: torch names the weights that are too many or missing on lines of their own.
+    why = " ".join(str(error).split()).rstrip(".")
     return ModelError(
-        f"The folder {folder} holds no usable self-evaluation ({type(error).__name__}: {str(error).splitlines()[0]}). "
+        f"The folder {folder} holds no usable self-evaluation ({type(error).__name__}: {why[:MOST_SAID]}). "
         "Train one with `reasonprune train self-eval`."
     )

@@ -50,14 +50,10 @@ class SampledQuestion:
     def digest(self) -> str:
         return question_digest(self.question)
 
-    @property
-    def solved(self) -> float:
-        """The share of its traces that are right."""
-        return sum(sample.right for sample in self.samples) / len(self.samples)
-
     def unbeaten(self, sample: Sample) -> float:
-        """How likely a fresh trace is no better: 1 where this one is right, else the share that is wrong, too."""
-        return 1.0 if sample.right else 1.0 - self.solved
+        """How likely a fresh trace is no better: 1 where this one is right, else the share of others that are wrong."""
+        right = sum(other.right for other in self.samples)
+        return 1.0 if sample.right or not right else 1.0 - right / (len(self.samples) - 1)
 
 
 def read_samples(file: Path) -> tuple[str, list[SampledQuestion]]:

@@ -124,7 +124,7 @@ def _head(job: _Job, out: Path, config: SelfEvalConfig, progress: Progress) -> d
     report = {}
     for share in SHARES:
         test = tested.at(tested.share == share)
-        values, remaining = head.values(test.states), test.remaining
+        values, remaining = head.values(test.states, test.ended), test.remaining
         right, numbers = [bool(r) for r in test.right], test.question.tolist()
         report[f"{share:g}"] = score_figures(values[:, 0].tolist(), right, numbers) | {
             "remaining_error": round(float((values[:, 2] - remaining).abs().mean()), 1),

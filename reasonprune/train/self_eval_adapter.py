@@ -2,7 +2,7 @@
 
 As in the paper (arXiv 2410.02725) on-policy, on whole and truncated answers, with the loss on the predefined token
 alone. There the labels come from pairs of samples and a reward model; with n samples of a question whose answer is
-known the share of samples that do no better is the same target, without the noise of pairs.
+known the share of the others that do no better is the same target, without the noise of pairs.
 """
 
 from __future__ import annotations

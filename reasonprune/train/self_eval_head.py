@@ -37,7 +37,7 @@ class HeadConfig:
 
     places: int = 12
     ranking: float = 1.0
-    decays: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+    decays: tuple[float, ...] = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
     trail_decay: float = 1e-3
     seed: int = 0
 
@@ -78,11 +78,9 @@ def train_head(
     head = ValueHead(HeadSpec(train.states.shape[1]))
     head.fit_scaling(train.states)
     head.fit_lengths(train.remaining)
-    inputs, ended = head.scaled(train.states), torch.from_numpy(train.ended).float()
-    _fit(head.gate, inputs, config.trail_decay, config, lambda o: binary_cross_entropy_with_logits(o[:, 0], ended))
     how: dict[str, Any] = {}
     for number, (kind, linear) in enumerate((("running", head.running), ("ended", head.ended))):
-        data = train.at(train.ended == bool(number))
+        data = train.at((train.ended == bool(number)).numpy())
         losses, outputs = _cross_validated(head, linear, data, config, partial(_half, progress, number))
         best = min(range(len(losses)), key=losses.__getitem__)
         whole = _Fitting.of(head, data)

@@ -18,12 +18,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from reasonprune.errors import PoolError
-from reasonprune.selfeval.trail import trail
+from reasonprune.selfeval.head import with_trails
+from reasonprune.selfeval.log_softmax import gather, log_softmax
 from reasonprune.train.samples import SHARES, Sample, SampledQuestion
 
 EVERY = 8  # tokens between two places whose state is kept; those at SHARES are, too
 BATCH_TOKENS = 16_384
-LOGITS_AT_ONCE = 16  # rows of logits; a large vocabulary must not fill the cache
+LOGITS_AT_ONCE = 256  # rows; for each the weights of the vocabulary are read anew
 FORMAT = "reasonprune-states-1"
 TENSORS = ("states", "places", "counts", "logprobs", "tokens")
 
@@ -43,7 +44,7 @@ class States:
     question: NDArray[np.int64]
     share: NDArray[np.float64]
     progress: NDArray[np.float64]
-    ended: NDArray[np.bool_]
+    ended: torch.Tensor
 
     def at(self, rows: NDArray[Any]) -> States:
         """Only these rows: their numbers, or a mask."""
@@ -56,7 +57,7 @@ class States:
             self.question[rows],
             self.share[rows],
             self.progress[rows],
-            self.ended[rows],
+            self.ended[picked],
         )
 
 
@@ -133,8 +134,8 @@ def _logprobs(model: Any, states: torch.Tensor, sample: Sample) -> list[float]:
     found: list[float] = []
     with torch.inference_mode():
         for rows, tokens in zip(states.split(LOGITS_AT_ONCE), ids.split(LOGITS_AT_ONCE), strict=True):
-            logits = model.get_output_embeddings()(rows).float()
-            found += (logits.gather(1, tokens)[:, 0] - logits.logsumexp(1)).tolist()
+            likely = log_softmax(model.get_output_embeddings()(rows))
+            found += torch.cat(gather(likely, tokens))[:, 0].tolist()
     return found
 
 
@@ -151,13 +152,13 @@ def rows_of(questions: Sequence[SampledQuestion], kept: Kept, chosen: Sequence[i
             places, tokens = kept.places[trace], len(sample.token_ids)
             picked = [(places.index(sample.cut(share)), share) for share in SHARES]
             picked += [(int(at), 0.0) for at in rng.integers(0, len(places), size=drawn)]
-            trails = torch.tensor([trail(kept.logprobs[trace][: places[at]]) for at, _ in picked])
-            states.append(torch.cat([kept.states[trace][[at for at, _ in picked]].float(), trails], dim=1))
+            read = [kept.logprobs[trace][: places[at]] for at, _ in picked]
+            states.append(with_trails(kept.states[trace][[at for at, _ in picked]], read))
             unbeaten = question.unbeaten(sample)
             for at, share in picked:
                 ended = sample.ended and places[at] == sample.cut(1.0)
-                read = places[at] / tokens
-                facts.append((sample.right, unbeaten, tokens - places[at], number, share, read, ended))
+                done = places[at] / tokens
+                facts.append((sample.right, unbeaten, tokens - places[at], number, share, done, ended))
     right, unbeaten_, remaining, number_, share_, progress_, ended_ = (list(c) for c in zip(*facts, strict=True))
     return States(
         torch.cat(states),
@@ -167,7 +168,7 @@ def rows_of(questions: Sequence[SampledQuestion], kept: Kept, chosen: Sequence[i
         np.asarray(number_, dtype=np.int64),
         np.asarray(share_, dtype=np.float64),
         np.asarray(progress_, dtype=np.float64),
-        np.asarray(ended_, dtype=np.bool_),
+        torch.tensor(ended_, dtype=torch.bool),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,12 +22,12 @@ from transformers import AutoModelForCausalLM
 from reasonprune.engine import vllm as client_module
 from reasonprune.engine.offline import chat_prompt, sampling
 from reasonprune.engine.self_eval import adapter_request, ask, load_head, marked
-from reasonprune.errors import UnsupportedError
+from reasonprune.errors import ModelError, UnsupportedError
 from reasonprune.judges import Snapshot
 from reasonprune.models import resolve
 from reasonprune.selfeval import Evaluation, SelfScore
 from reasonprune.selfeval.head import ValueHead
-from reasonprune.selfeval.trail import trail
+from reasonprune.selfeval.trail import trails
 from reasonprune.selfeval.trained import find
 
 
@@ -97,18 +98,20 @@ async def test_the_head_scores_inside_the_step_as_transformers_would(engine: Any
     prompt = chat_prompt(engine, QUESTION, "tiny")
     names = [f"in-step-{i}" for i in range(3)]
 
-    async def one(name: str, seed: int) -> list[int]:
-        final = None
-        async for output in engine.generate(prompt, marked(sampling(1.0, 1.0, 60, seed), name, 10), name):
+    async def one(name: str, seed: int, mark: bool = True) -> list[int]:
+        final, params = None, sampling(1.0, 1.0, 60 if mark else 25, seed)
+        async for output in engine.generate(prompt, marked(params, name, 10) if mark else params, name):
             final = output
         return list(final.outputs[0].token_ids)
 
-    ids = await asyncio.gather(*(one(name, seed) for seed, name in enumerate(names)))
+    others = [one("not-scored", 7, mark=False), one("not-scored-either", 8, mark=False)]
+    first, _, *rest = await asyncio.gather(one(names[0], 0), others[0], one(names[1], 1), one(names[2], 2), others[1])
+    ids = [first, *rest[:2]]
     rows, milliseconds = (await engine.collective_rpc("fetch_values", args=([*names, "unknown"], True)))[0]
     assert rows.pop() is None
     assert milliseconds > 0
     model = AutoModelForCausalLM.from_pretrained(resolve("tiny").path, dtype="float32")
-    scorer = ValueHead.load(head)
+    scorer, stop = ValueHead.load(head), engine.get_tokenizer().eos_token_id
     for tokens, (seen, last, history) in zip(ids, rows, strict=True):
         assert seen == len(tokens) - 1, "the state that the last token was sampled from"
         assert [at for at, _ in history] == list(range(10, len(tokens), 10))
@@ -119,8 +122,11 @@ async def test_the_head_scores_inside_the_step_as_transformers_would(engine: Any
         start = len(prompt["prompt_token_ids"])
         sampled = [float(likely[start + i - 1, token]) for i, token in enumerate(tokens)]
         lengths = [*(at for at, _ in history), seen]
-        trails = torch.tensor([trail(sampled[:at]) for at in lengths])
-        expected = scorer.values(torch.cat([states[[start + at - 1 for at in lengths]], trails], dim=1))
+        likelihoods = torch.from_numpy(trails([sampled[:at] for at in lengths])).float()
+        inputs = torch.cat([states[[start + at - 1 for at in lengths]], likelihoods], dim=1)
+        # Each may have been cut off at 60 tokens; what ends a trace is its stop token.
+        ends = torch.tensor([at == seen and tokens[-1] == stop for at in lengths])
+        expected = scorer.values(inputs, ends)
         torch.testing.assert_close(torch.tensor([*(v for _, v in history), last]), expected, rtol=1e-2, atol=1e-2)
     (again,), _ = (await engine.collective_rpc("fetch_values", args=(names[:1],)))[0]
     assert again is None, "what was fetched for good is forgotten"
@@ -137,17 +143,20 @@ async def test_a_race_by_the_head_costs_no_token(engine: Any, client: Any, head:
 
 
 async def test_another_head_is_refused_by_a_running_engine(engine: Any, head: Path, tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match="already runs the value head"):
+    with pytest.raises(ModelError, match="holds no usable self-evaluation"):
         await load_head(engine, tmp_path)
+    other = shutil.copytree(head, tmp_path / "other")
+    with pytest.raises(UnsupportedError, match="already runs the value head"):
+        await load_head(engine, other)
 
 
-async def test_without_our_worker_there_is_no_head(engine: Any) -> None:
+async def test_without_our_worker_there_is_no_head(engine: Any, head: Path) -> None:
     class Plain:
         async def collective_rpc(self, method: str, args: Any) -> None:
             raise AttributeError(method)
 
     with pytest.raises(UnsupportedError, match="needs our worker"):
-        await load_head(Plain(), Path("anywhere"))
+        await load_head(Plain(), head)
 
 
 async def test_an_adapter_needs_an_engine_that_takes_it(engine: Any, client: Any) -> None:

@@ -5,17 +5,17 @@ import math
 import numpy as np
 import pytest
 
-from reasonprune.selfeval.trail import TRAIL, trail
+from reasonprune.selfeval.trail import TRAIL, trails
 
 
 def test_before_the_first_token_there_is_nothing():
-    assert trail([]) == [0.0] * TRAIL
+    assert trails([[]]).tolist() == [[0.0] * TRAIL]
 
 
 @pytest.mark.parametrize("tokens", [1, 2, 7, 8, 9, 31, 64, 65, 300])
 def test_it_is_what_its_parts_say_at_any_length(tokens):
     x = -np.random.default_rng(tokens).exponential(0.5, tokens)
-    found = trail(x)
+    found = trails([x, np.full(3, -9.0)])[0]  # the other is longer or shorter
     least = np.pad(np.sort(x)[:8], (0, max(0, 8 - tokens)))
     stretches = [[x[i : i + w].mean() for i in range(max(1, tokens - w + 1))] for w in (8, 16, 32)]
     expected = [

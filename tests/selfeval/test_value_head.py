@@ -27,19 +27,18 @@ def tiny() -> str:
 
 
 def test_it_gives_probabilities_and_a_length(head: ValueHead) -> None:
-    scores = head.scores(torch.randn(20, 8) * 100)
+    scores = head.scores(torch.randn(20, 8) * 100, torch.arange(20) % 2 == 0)
     assert all(score.sound for score in scores)
     assert all(score.unbeaten is not None and score.remaining is not None for score in scores)
-    assert head.scores(torch.zeros(0, 8)) == []
+    assert [score.remaining == 0 for score in scores] == [True, False] * 10
+    assert head.scores(torch.zeros(0, 8), torch.zeros(0, dtype=torch.bool)) == []
 
 
-def test_the_gate_goes_over_from_one_map_to_the_other(head: ValueHead) -> None:
-    states = torch.randn(5, 8)
-    with torch.no_grad():
-        head.gate.weight.zero_()
-        for bias, used in ((-50.0, head.running), (50.0, head.ended)):
-            head.gate.bias.fill_(bias)
-            torch.testing.assert_close(head(states), used(head.scaled(states)))
+def test_traces_on_the_way_and_those_that_have_ended_have_a_map_each(head: ValueHead) -> None:
+    states, ended = torch.randn(5, 8), torch.tensor([False, True, False, True, True])
+    found, scaled = head(states, ended), head.scaled(states)
+    assert torch.equal(found[ended], head.ended(scaled)[ended])
+    assert torch.equal(found[~ended], head.running(scaled)[~ended])
 
 
 def test_lengths_fall_into_bins() -> None:
@@ -53,9 +52,9 @@ def test_a_bin_is_worth_the_mean_of_its_lengths(head: ValueHead) -> None:
 
 
 def test_it_is_the_same_after_saving(head: ValueHead, tiny: str, tmp_path: Path) -> None:
-    states = torch.randn(5, 8)
+    states, ended = torch.randn(5, 8), torch.arange(5) < 2
     head.save(tmp_path, "tiny", fingerprint(tiny), {"seen": []})
-    assert torch.equal(ValueHead.load(tmp_path).values(states), head.values(states))
+    assert torch.equal(ValueHead.load(tmp_path).values(states, ended), head.values(states, ended))
     assert find(tiny, "head", tmp_path) == tmp_path
 
 
@@ -102,6 +101,13 @@ def test_a_broken_folder_is_named(head: ValueHead, tmp_path: Path, broken: str) 
         (folder / WEIGHTS).write_bytes(b"")
     with pytest.raises(ModelError, match=r"holds no usable self-evaluation.*reasonprune train self-eval"):
         ValueHead.load(folder)
+
+
+def test_one_of_another_version_is_told_by_its_weights(head: ValueHead, tmp_path: Path) -> None:
+    head.gate = torch.nn.Linear(8, 1)
+    head.save(tmp_path, "tiny", "f" * 32, {})
+    with pytest.raises(ModelError, match=r'Unexpected key\(s\) in state_dict: "gate.bias", "gate.weight"'):
+        ValueHead.load(tmp_path)
 
 
 def test_fingerprints_differ_with_the_weights(tmp_path: Path, tiny: str) -> None:

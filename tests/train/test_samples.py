@@ -34,13 +34,14 @@ def test_traces_are_right_by_equivalence_and_targets_are_win_or_tie(tmp_path: Pa
     model, (question,) = read_samples(pool(tmp_path, [row("q", ["1", "1.0", "2", "3"])]))
     assert model == "tiny"
     assert [sample.right for sample in question.samples] == [True, True, False, False]
-    assert question.solved == 0.5
-    assert [question.unbeaten(sample) for sample in question.samples] == [1, 1, 0.5, 0.5]
+    assert [question.unbeaten(sample) for sample in question.samples] == pytest.approx([1, 1, 1 / 3, 1 / 3])
 
 
 def test_of_a_question_that_is_never_solved_nothing_can_be_beaten(tmp_path: Path) -> None:
     _, (question,) = read_samples(pool(tmp_path, [row("q", ["2", "3"])]))
     assert [question.unbeaten(sample) for sample in question.samples] == [1, 1]
+    _, (alone,) = read_samples(pool(tmp_path, [row("q", ["2"])]))
+    assert alone.unbeaten(alone.samples[0]) == 1
 
 
 def test_the_last_token_is_never_read(tmp_path: Path) -> None:

@@ -28,29 +28,30 @@ from reasonprune.train.self_eval_states import States, read_states
 
 
 def states(count: int, seed: int) -> States:
-    """Ten traces a question at each share; the first component says whether a trace is right, the second how long it
-    runs on, the third that it has ended, where the first says the opposite.
+    """Ten traces a question at each share; the first component says whether a trace is right, or wrong where it has
+    ended; the second how long it runs on.
     """
     torch.manual_seed(seed)
     values = torch.randn(count, 4 + TRAIL)
     share = np.tile(np.repeat(SHARES, 10), count // 40 + 1)[:count]
     ended = share == 1
     side = torch.from_numpy(np.where(ended, -1.0, 1.0)).float()
-    values[:, 2] = -3 * side
     right = (side * values[:, 0] + 0.3 * torch.randn(count) > 0).float()
     remaining = torch.where(torch.from_numpy(ended), 1.0, (values[:, 1] + 4).clamp(0).exp())
-    return States(values, right, right * 0.5 + 0.5, remaining, np.arange(count) // 40, share, share, ended)
+    return States(
+        values, right, right * 0.5 + 0.5, remaining, np.arange(count) // 40, share, share, torch.from_numpy(ended)
+    )
 
 
 def test_a_head_learns_who_is_right_and_how_long_it_takes() -> None:
     head, how = train_head(states(2000, 0), HeadConfig())
     assert how.keys() == {"running", "ended"}
     test = states(400, 2)
-    values = head.values(test.states)
+    values = head.values(test.states, test.ended)
     for ended in (False, True):
         rows = test.ended == ended
-        scores, right = values[torch.from_numpy(rows), 0].tolist(), [bool(r) for r in test.right[rows]]
-        assert auroc_within(scores, right, test.question[rows].tolist())[0] > 0.9
+        scores, right = values[rows, 0].tolist(), [bool(r) for r in test.right[rows]]
+        assert auroc_within(scores, right, test.question[rows.numpy()].tolist())[0] > 0.9
     near, far = test.remaining < 20, test.remaining > 200
     assert values[near, 2].mean() < values[far, 2].mean() / 3
     assert abs(float(values[:, 0].mean() - test.right.mean())) < 0.1
@@ -60,7 +61,7 @@ def test_a_head_learns_who_is_right_and_how_long_it_takes() -> None:
 def test_a_pool_of_cut_off_traces_cannot_be_learned_from() -> None:
     cut_off = states(400, 0)
     with pytest.raises(PoolError, match="ended by themselves; record more of them, with a larger --max-tokens"):
-        train_head(replace(cut_off, ended=np.zeros(400, bool)), HeadConfig(decays=(0.1,)))
+        train_head(replace(cut_off, ended=torch.zeros(400, dtype=torch.bool)), HeadConfig(decays=(0.1,)))
 
 
 @pytest.fixture(scope="module")
