@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonprune.depth.support import CONFIG_KEY
+from reasonprune.engine.workers import GPU_WORKER, SEED_WORKER, announce
 from reasonprune.errors import ModelError, RequestError
 from reasonprune.models import resolve
 from reasonprune.options import ServerOptions
@@ -133,11 +134,10 @@ def _run(arguments: list[str], slots: int) -> None:
     sys.argv = ["reasonprune serve", *arguments]
     args = parser.parse_args(arguments)
     if args.worker_cls == "auto" and (current_platform.is_cpu() or args.speculative_config):
-        from reasonprune.engine.vllm import GPU_WORKER, SEED_WORKER
-
         args.worker_cls = SEED_WORKER if current_platform.is_cpu() else GPU_WORKER
         if args.speculative_config and args.async_scheduling is None:
             args.async_scheduling = False  # drafts are fused on the host, between two steps
+    announce(args.worker_cls)
     args.additional_config = {CONFIG_KEY: slots, **(args.additional_config or {})}
     configure_logging_from_args(args)
     try:

@@ -16,7 +16,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from reasonprune.depth.support import CONFIG_KEY
 from reasonprune.engine.chat import prompt_ids
 from reasonprune.engine.user_turn import user_turn
-from reasonprune.engine.vllm import SEED_WORKER
+from reasonprune.engine.workers import SEED_WORKER, announce
 from reasonprune.models import resolve
 from reasonprune.options import ServerOptions
 
@@ -47,7 +47,9 @@ async def open_engine(model: str, plain: bool = False, **overrides: Any) -> Asyn
             "block_size": 32,
             "kv_cache_memory_bytes": 2 << 30,
         }
-    engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**(arguments | overrides)))
+    arguments |= overrides
+    announce(arguments.get("worker_cls", "auto"))
+    engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
     try:
         yield engine
     finally:

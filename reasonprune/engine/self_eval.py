@@ -13,14 +13,16 @@ from weakref import WeakKeyDictionary
 from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
 
+from reasonprune.engine.activated_lora import ARGUMENT as LORA_FROM
 from reasonprune.engine.value_head import ARGUMENT
+from reasonprune.engine.workers import GPU_WORKER, OURS, SEED_WORKER
 from reasonprune.errors import ModelError, UnsupportedError
 from reasonprune.judges.snapshot import Snapshot
 from reasonprune.policy_options import BestOfNOptions, PolicyOptions
 from reasonprune.selfeval.head import ValueHead
 from reasonprune.selfeval.score import Evaluation, SelfEvaluator, SelfScore
 from reasonprune.selfeval.trained import find
-from reasonprune.selfeval.turn import EvaluationTurn
+from reasonprune.selfeval.turn import Asked, EvaluationTurn
 from reasonprune.selfeval.verbal import AskingEvaluator, Replies
 
 if TYPE_CHECKING:
@@ -33,9 +35,16 @@ _loaded: WeakKeyDictionary[Any, Path] = WeakKeyDictionary()
 
 
 async def ask(
-    engine: Any, prompt: Mapping[str, Any], tokens: tuple[int, int], request_id: str, options: Mapping[str, Any]
+    engine: Any,
+    prompt: Mapping[str, Any],
+    tokens: tuple[int, int],
+    request_id: str,
+    options: Mapping[str, Any],
+    lora_from: int = 0,
 ) -> Replies:
     """Log-probabilities of both `tokens` after a token prompt, by one step over its cached prefix.
+
+    `lora_from`: the first token of the prompt on which a LoRA among the options acts.
 
     Raises:
         UnsupportedError: the engine gives no probabilities.
@@ -46,6 +55,7 @@ async def ask(
         logprob_token_ids=list(tokens),
         detokenize=False,
         output_kind=RequestOutputKind.FINAL_ONLY,
+        extra_args={LORA_FROM: lora_from} if lora_from else None,
     )
     final = None
     async for output in engine.generate(prompt, params, request_id, **options):
@@ -58,11 +68,21 @@ async def ask(
 
 
 def adapter_request(engine: Any, folder: Path) -> Any:
-    """The LoRA in `folder` for one engine request. Raises UnsupportedError where the engine was started without."""
+    """The LoRA in `folder` for one engine request.
+
+    Raises:
+        UnsupportedError: the engine was started without LoRAs, or cannot make one act on the evaluation turn alone.
+    """
     from vllm.lora.request import LoRARequest
 
-    if engine.vllm_config.lora_config is None:
+    config = engine.vllm_config
+    if config.lora_config is None:
         raise UnsupportedError("self_eval = adapter needs an engine that takes LoRAs: start it with --enable-lora")
+    if config.parallel_config.worker_cls not in OURS:
+        raise UnsupportedError(
+            "self_eval = adapter needs our worker, by which it acts on the evaluation turn alone: start the engine with"
+            f" --worker-cls {SEED_WORKER} or {GPU_WORKER}"
+        )
     number = _adapters.setdefault(folder, next(_adapter_numbers))
     return LoRARequest(f"reasonprune-self-eval-{number}", number, str(folder))
 
@@ -77,9 +97,10 @@ def asking_evaluator(
         options["lora_request"] = adapter_request(engine, adapter)
     salt = {"cache_salt": prompt["cache_salt"]} if "cache_salt" in prompt else {}
 
-    async def one(ids: list[int], tokens: tuple[int, int]) -> Replies:
-        extended = {"type": "token", "prompt_token_ids": ids, **salt}
-        return await ask(engine, extended, tokens, f"{name}-check{next(numbers)}", options)
+    async def one(asked: Asked, tokens: tuple[int, int]) -> Replies:
+        extended = {"type": "token", "prompt_token_ids": asked.ids, **salt}
+        lora_from = 0 if adapter is None else asked.begin
+        return await ask(engine, extended, tokens, f"{name}-check{next(numbers)}", options, lora_from)
 
     return AskingEvaluator(EvaluationTurn.of(engine.get_tokenizer()), prompt["prompt_token_ids"], one)
 

@@ -26,6 +26,7 @@ from reasonprune.engine.live import LiveRace, RaceRequest
 from reasonprune.engine.outputs import deltas, merged
 from reasonprune.engine.probe import Prober
 from reasonprune.engine.self_eval import evaluator_of, marked, prepare
+from reasonprune.engine.workers import GPU_WORKER, OURS, SEED_WORKER
 from reasonprune.engine.yes_no import yes_probability
 from reasonprune.judges import PairJudge
 from reasonprune.judges.build import build_judge
@@ -38,9 +39,6 @@ from reasonprune.policy_options import BestOfNOptions, DeepPruneOptions, Paralle
 from reasonprune.speculative.wish import GREEDY_BELOW, KEY, Wish
 
 logger = logging.getLogger(__name__)
-
-SEED_WORKER = "reasonprune.engine.worker.CPUWorker"
-GPU_WORKER = "reasonprune.engine.gpu_worker.GPUWorker"
 
 
 class RaceClient:
@@ -251,7 +249,7 @@ def no_speculation(vllm_config: Any) -> str | None:
     """Why requests have no say in speculation on this server, None where they have."""
     if vllm_config.speculative_config is None:
         return "this server runs no speculation; start it with --reasonprune.server.draft_tokens 12"
-    if vllm_config.parallel_config.worker_cls not in (SEED_WORKER, GPU_WORKER):
+    if vllm_config.parallel_config.worker_cls not in OURS:
         return f"vLLM's own worker cannot tell requests apart; start with --worker-cls {SEED_WORKER} or {GPU_WORKER}"
     return None
 

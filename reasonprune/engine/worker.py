@@ -1,4 +1,5 @@
-"""Our worker: vLLM's CPU worker with a model runner on which seeded requests are safe, and layer programs run.
+"""Our worker: vLLM's CPU worker with a model runner on which seeded requests are safe, and layer programs and value
+heads run.
 
 vLLM rewinds the generator of a seeded request after a partial prefill, whose sampled token is thrown away. CPU
 generators cannot be rewound by offset; vLLM 0.32 raises, which ends the engine for every user.
@@ -15,11 +16,19 @@ from vllm.v1.worker.cpu_worker import CPUWorker as VllmCPUWorker
 
 from reasonprune.depth.models import register
 from reasonprune.depth.runner import DepthRunner
+from reasonprune.engine import cpu_lora
+from reasonprune.engine.activated_lora import ActivatedLoraRunner, share_prefixes
 from reasonprune.engine.value_head import HeadRunner, HeadWorker
 from reasonprune.speculative.runner import SpeculativeRunner, SpeculativeWorker
 
 
-class CPUModelRunner(HeadRunner, DepthRunner, SpeculativeRunner, VllmCPUModelRunner):  # type: ignore[misc]
+class CPUModelRunner(
+    ActivatedLoraRunner,
+    HeadRunner,
+    DepthRunner,
+    SpeculativeRunner,
+    VllmCPUModelRunner,  # type: ignore[misc]
+):
     """Rewinds by seeding anew: before the first token is kept, that is where the generator stood."""
 
     def _bookkeeping_sync(self, *args: Any, **kwargs: Any) -> Any:
@@ -43,5 +52,7 @@ class CPUWorker(HeadWorker, SpeculativeWorker, VllmCPUWorker):  # type: ignore[m
 
     def init_device(self) -> None:
         register()
+        cpu_lora.mend()
+        share_prefixes()
         super().init_device()
         self.model_runner = CPUModelRunner(self.vllm_config, torch.device("cpu"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from reasonprune.errors import ModelError
 
@@ -17,6 +17,13 @@ RESTART, GO_ON = "Yes", "No"
 _MARK = "\u241e"  # in no template, and no tokenizer joins it with what follows
 _PLAIN_TURN = f"\n\n{QUESTION}\nReply: "
 END_OF_THOUGHT = "\n</think>\n"
+
+
+class Asked(NamedTuple):
+    """Token ids, and where among them the turn begins; what is before that was read when the trace was written."""
+
+    ids: list[int]
+    begin: int
 
 
 @dataclass(frozen=True)
@@ -54,11 +61,12 @@ class EvaluationTurn:
         end = frozenset({tokenizer.eos_token_id} - {None})
         return cls(ids(_suffix(tokenizer)), ids(END_OF_THOUGHT), restart, go_on, end)
 
-    def prompt(self, prompt: Sequence[int], trace: Sequence[int], text: str) -> list[int]:
-        """Token ids that ask about a trace of `trace` tokens; `text` shows whether it still thinks."""
+    def prompt(self, prompt: Sequence[int], trace: Sequence[int], text: str) -> Asked:
+        """What asks about a trace of `trace` tokens; `text` shows whether it still thinks."""
         ended = bool(trace) and trace[-1] in self.end
         thinking = not ended and "<think>" in text and "</think>" not in text
-        return [*prompt, *(trace[:-1] if ended else trace), *(self.thought if thinking else ()), *self.suffix]
+        before = [*prompt, *(trace[:-1] if ended else trace)]
+        return Asked([*before, *(self.thought if thinking else ()), *self.suffix], len(before))
 
 
 def _suffix(tokenizer: Any) -> str:

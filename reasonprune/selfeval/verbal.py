@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from reasonprune.judges.snapshot import Snapshot
 from reasonprune.selfeval.score import Evaluation, SelfScore
-from reasonprune.selfeval.turn import EvaluationTurn
+from reasonprune.selfeval.turn import Asked, EvaluationTurn
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,12 @@ class Replies:
         return go_on / (restart + go_on)
 
 
-Ask = Callable[[list[int], tuple[int, int]], Awaitable[Replies]]
-"""Prompt ids and the two tokens (restart, go on) to their log-probabilities as the next token, one step."""
+Ask = Callable[[Asked, tuple[int, int]], Awaitable[Replies]]
+"""An evaluation turn and the two tokens (restart, go on) to their log-probabilities as the next token, one step."""
 
 
 class AskingEvaluator:
-    """The kinds `verbal` and `adapter`: the latter's `ask` goes to the model with its LoRA."""
+    """The kinds `verbal` and `adapter`: the latter's `ask` goes to the model with its LoRA on the turn."""
 
     def __init__(self, turn: EvaluationTurn, prompt_ids: Sequence[int], ask: Ask) -> None:
         self._turn = turn

@@ -16,13 +16,13 @@ from reasonprune.models import resolve
 from reasonprune.selfeval.measures import plot_reliability, score_figures
 from reasonprune.selfeval.trained import Trained, default_folder, fingerprint, save_description
 from reasonprune.train.samples import SHARES, TEST_SHARE, SampledQuestion, read_samples, split
-from reasonprune.train.self_eval_adapter import AdapterConfig, contents, train_adapter
+from reasonprune.train.self_eval_adapter import AdapterConfig, Asker, contents_of, train_adapter
 from reasonprune.train.self_eval_head import HeadConfig, train_head
 from reasonprune.train.self_eval_states import Kept, load_kept, read_states, rows_of, save_kept
 from reasonprune.train.splits import Split
 
 PLOT = "reliability.svg"
-MOST_ASKED = 60  # test questions of an adapter; every trace of them takes a forward pass at each share
+MOST_ASKED = 60  # test questions of an adapter; every trace of them is read, and asked about at each share
 Progress = Callable[[str, float], None]
 Report = dict[str, dict[str, Any]]
 
@@ -147,27 +147,25 @@ def _states(job: _Job, config: SelfEvalConfig, progress: Callable[[float], None]
 
 def _adapter(job: _Job, out: Path, config: SelfEvalConfig, progress: Progress) -> dict[str, Any]:
     parts = job.parts
-    model, tokenizer = _load(job.path, "float32")
-    wrapped, how = train_adapter(model, tokenizer, parts["train"], config.adapter, partial(progress, "adapter"))
-    report = _asked(model, tokenizer, parts["test"][:MOST_ASKED], partial(progress, "test"))
+    model, tokenizer = _load(job.path, "auto")  # traces are read as the engine reads them
+    # Nothing is stopped or chosen by a set of its own, so the validation questions are for training as well.
+    seen = [*parts["train"], *parts["validation"]]
+    asker, how = train_adapter(model, tokenizer, seen, config.adapter, partial(progress, "adapter"))
+    report = _asked(asker, parts["test"][:MOST_ASKED], partial(progress, "test"))
+    wrapped = asker.model
     wrapped.peft_config["default"].base_model_name_or_path = portable(job.name)
     out.mkdir(parents=True, exist_ok=True)
     wrapped.save_pretrained(str(out), save_embedding_layers=False)  # else peft looks for them on the hub
     (out / "README.md").unlink(missing_ok=True)  # a form to fill in; self-eval.json says what there is to say
     (out / "adapter_model.safetensors").chmod(0o644)
     parameters = sum(p.numel() for p in wrapped.parameters() if p.requires_grad)
-    spec = {"rank": config.adapter.rank}
+    spec = {"rank": config.adapter.rank, "activated": True}
     return {"parameters": parameters, "chosen": how, "test": report, "spec": spec}
 
 
-def _asked(
-    model: Any, tokenizer: Any, questions: Sequence[SampledQuestion], progress: Callable[[float], None]
-) -> Report:
+def _asked(asker: Asker, questions: Sequence[SampledQuestion], progress: Callable[[float], None]) -> Report:
     """Figures of asking, at each share; the score is held against being right, as all kinds' are."""
     right = [sample.right for question in questions for sample in question.samples]
     numbers = [number for number, question in enumerate(questions) for _ in question.samples]
-    report: Report = {}
-    for i, share in enumerate(SHARES, 1):
-        report[f"{share:g}"] = score_figures(contents(model, tokenizer, questions, share), right, numbers)
-        progress(i / len(SHARES))
-    return report
+    contents = contents_of(asker, questions, progress)
+    return {f"{share:g}": score_figures(contents[share], right, numbers) for share in SHARES}

@@ -18,7 +18,7 @@ def tokenizer() -> Any:
 
 def test_it_closes_the_answer_and_asks_as_a_user(tokenizer: Any) -> None:
     turn = EvaluationTurn.of(tokenizer)
-    asked = tokenizer.decode(turn.prompt([5], tokenizer.encode("42"), "42"))
+    asked = tokenizer.decode(turn.prompt([5], tokenizer.encode("42"), "42").ids)
     assert asked.endswith(f"42<|im_end|>\n<|im_start|>user\n{QUESTION}<|im_end|>\n<|im_start|>assistant\n")
     assert tokenizer.decode([turn.restart]) == "Y"
     assert tokenizer.decode([turn.go_on]) == "N"
@@ -33,12 +33,19 @@ def test_a_trace_that_ended_is_not_ended_twice(tokenizer: Any) -> None:
 def test_an_open_thought_is_closed_first(tokenizer: Any) -> None:
     turn = EvaluationTurn.of(tokenizer)
     ids = tokenizer.encode("<think>\n1+1")
-    asked = tokenizer.decode(turn.prompt([5], ids, "<think>\n1+1"))
+    asked = tokenizer.decode(turn.prompt([5], ids, "<think>\n1+1").ids)
     assert "1+1\n</think>\n<|im_end|>" in asked
     closed = "<think>\n1+1\n</think>\n2"
-    assert asked.count("</think>") == tokenizer.decode(turn.prompt([5], tokenizer.encode(closed), closed)).count(
-        "</think>"
-    )
+    again = tokenizer.decode(turn.prompt([5], tokenizer.encode(closed), closed).ids)
+    assert asked.count("</think>") == again.count("</think>")
+
+
+def test_the_turn_begins_where_the_trace_ends(tokenizer: Any) -> None:
+    turn = EvaluationTurn.of(tokenizer)
+    ids = tokenizer.encode("<think>\n1+1")
+    for trace, text in ((ids, "<think>\n1+1"), ([*ids, tokenizer.eos_token_id], "<think>\n1+1")):
+        asked = turn.prompt([5], trace, text)
+        assert asked.ids[: asked.begin] == [5, *ids]
 
 
 class Deaf:

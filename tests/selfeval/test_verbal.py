@@ -5,7 +5,7 @@ import math
 import pytest
 
 from reasonprune.judges.snapshot import Snapshot
-from reasonprune.selfeval.turn import EvaluationTurn
+from reasonprune.selfeval.turn import Asked, EvaluationTurn
 from reasonprune.selfeval.verbal import AskingEvaluator, Replies
 
 TURN = EvaluationTurn(suffix=(90, 91), thought=(80,), restart=1, go_on=2, end=frozenset({9}))
@@ -32,8 +32,8 @@ def test_what_is_no_probability_is_no_number(reply: float) -> None:
 async def test_all_traces_are_asked_about_and_tokens_summed() -> None:
     asked = []
 
-    async def ask(ids: list[int], tokens: tuple[int, int]) -> Replies:
-        asked.append((ids, tokens))
+    async def ask(turn: Asked, tokens: tuple[int, int]) -> Replies:
+        asked.append((turn, tokens))
         return Replies(math.log(0.5), math.log(0.5), 2)
 
     evaluator = AskingEvaluator(TURN, [5, 6], ask)
@@ -41,5 +41,6 @@ async def test_all_traces_are_asked_about_and_tokens_summed() -> None:
     evaluation = await evaluator.evaluate([*snapshots, Snapshot(2, 1, "<think>", token_ids=(7,))])
     assert [score.value for score in evaluation.scores if score] == [0.5] * 3
     assert (evaluation.generated, evaluation.prompted) == (3, 6)
-    assert [ids for ids, _ in asked] == [[5, 6, 7, 8, 90, 91], [5, 6, 7, 90, 91], [5, 6, 7, 80, 90, 91]]
+    assert [turn.ids for turn, _ in asked] == [[5, 6, 7, 8, 90, 91], [5, 6, 7, 90, 91], [5, 6, 7, 80, 90, 91]]
+    assert [turn.begin for turn, _ in asked] == [4, 3, 3]
     assert {tokens for _, tokens in asked} == {(1, 2)}

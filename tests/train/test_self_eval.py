@@ -95,7 +95,7 @@ def test_what_is_trained_is_found_for_its_model(
     if kind == "adapter":
         pytest.importorskip("peft", reason="needs the extra self-eval; run `make setup`")
     monkeypatch.setenv("REASONPRUNE_CACHE", str(tmp_path))
-    small = SelfEvalConfig(kind, adapter=AdapterConfig(rank=8, steps=2, batch=2))
+    small = SelfEvalConfig(kind, adapter=AdapterConfig(rank=8, steps=2, questions=2))
     folder, training = train_self_eval(pool, None, small)
     assert find(resolve("tiny").path, kind) == folder
     assert (folder / PLOT).is_file()
