@@ -106,6 +106,8 @@ def describe(folder: Path) -> dict[str, Any]:
         missing = {"kind", "model", "fingerprint", "spec", "training"} - description.keys()
         if missing:
             raise ValueError(f"without {', '.join(sorted(missing))}")
+        if description["kind"] == "adapter" and not description["spec"].get("activated"):
+            raise ValueError("an adapter that was trained on whole prompts; it is to act on the evaluation turn alone")
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise unusable(folder, error) from None
     return dict(description)

@@ -28,7 +28,8 @@ class AdapterConfig:
     """How a LoRA is trained.
 
     A step shows `traces` of each of `questions`, all of them whole and cut at the same `cuts` shares of their lengths.
-    `ranking`: weight of the order within a question beside the loss of each reply.
+    Every second question is one with right and wrong traces, which the others may be too. `ranking`: weight of the
+    order within a question beside the loss of each reply.
     """
 
     rank: int = 16
@@ -130,12 +131,14 @@ def train_adapter(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / config.warmup, 1 - step / (config.steps + 1))
     )
-    order = _in_turn(questions, rng)
+    mixed = [question for question in questions if len({sample.right for sample in question.samples}) > 1]
+    orders = [_in_turn(questions, rng), _in_turn(mixed or questions, rng)]
     losses = []
     for step in range(config.steps):
         optimizer.zero_grad(set_to_none=True)
         total = 0.0
-        for question in (next(order) for _ in range(config.questions)):
+        for number in range(config.questions):
+            question = next(orders[number % 2])
             picked = rng.permutation(len(question.samples))[: config.traces]
             samples = [question.samples[i] for i in picked]
             shares = [*np.sort(rng.random(config.cuts)).tolist(), 1.0]

@@ -10,7 +10,7 @@ from reasonprune.errors import ModelError
 from reasonprune.models import resolve
 from reasonprune.selfeval.head import BIN_EDGES, WEIGHTS, HeadSpec, ValueHead, bin_of
 from reasonprune.selfeval.trail import TRAIL
-from reasonprune.selfeval.trained import DESCRIPTION, SHIPPED, describe, find, fingerprint
+from reasonprune.selfeval.trained import DESCRIPTION, SHIPPED, describe, find, fingerprint, save_description
 
 
 @pytest.fixture
@@ -101,6 +101,12 @@ def test_a_broken_folder_is_named(head: ValueHead, tmp_path: Path, broken: str) 
         (folder / WEIGHTS).write_bytes(b"")
     with pytest.raises(ModelError, match=r"holds no usable self-evaluation.*reasonprune train self-eval"):
         ValueHead.load(folder)
+
+
+def test_an_adapter_for_whole_prompts_is_refused(tmp_path: Path) -> None:
+    save_description(tmp_path, "adapter", "tiny", "f" * 32, {"rank": 8}, {})
+    with pytest.raises(ModelError, match="it is to act on the evaluation turn alone"):
+        describe(tmp_path)
 
 
 def test_one_of_another_version_is_told_by_its_weights(head: ValueHead, tmp_path: Path) -> None:
