@@ -66,14 +66,14 @@ class ActivatedLoraRunner:
     """Mixin of a model runner: tells the kernels which tokens of the batch a LoRA acts on."""
 
     def set_active_loras(
-        self, input_batch: Any, num_scheduled_tokens: Any, num_sampled_tokens: Any = None, *mapping_type: Any
+        self, input_batch: Any, num_scheduled_tokens: Any, num_sampled_tokens: Any = None, **more: Any
     ) -> None:
         requests = self.requests  # type: ignore[attr-defined]
         names = input_batch.req_ids[: input_batch.num_reqs]
         firsts = np.array([first_token(requests[name].sampling_params) for name in names], dtype=np.int64)
         before = firsts - input_batch.num_computed_tokens_cpu[: len(firsts)]
         if not (before > 0).any():
-            super().set_active_loras(input_batch, num_scheduled_tokens, num_sampled_tokens, *mapping_type)  # type: ignore[misc]
+            super().set_active_loras(input_batch, num_scheduled_tokens, num_sampled_tokens, **more)  # type: ignore[misc]
             return
         if num_sampled_tokens is None:
             num_sampled_tokens = np.ones_like(num_scheduled_tokens, dtype=np.int32)
@@ -83,4 +83,4 @@ class ActivatedLoraRunner:
         mapping = np.array(tokens)
         for begin, count in zip(begins, counts, strict=True):
             mapping[begin : begin + count] = 0
-        self._set_active_loras(sampled, tuple(mapping.tolist()), active, *mapping_type)  # type: ignore[attr-defined]
+        self._set_active_loras(sampled, tuple(mapping.tolist()), active, **more)  # type: ignore[attr-defined]

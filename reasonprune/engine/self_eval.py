@@ -21,7 +21,7 @@ from reasonprune.judges.snapshot import Snapshot
 from reasonprune.policy_options import BestOfNOptions, PolicyOptions
 from reasonprune.selfeval.head import ValueHead
 from reasonprune.selfeval.score import Evaluation, SelfEvaluator, SelfScore
-from reasonprune.selfeval.trained import find
+from reasonprune.selfeval.trained import MOST_SAID, describe, find
 from reasonprune.selfeval.turn import Asked, EvaluationTurn
 from reasonprune.selfeval.verbal import AskingEvaluator, Replies
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _found = lru_cache(maxsize=64)(find)  # models and what was trained for them do not change under a running engine
 _adapter_numbers = count(1_000_001)  # vLLM tells LoRAs apart by a number; those of the user count from 1
 _adapters: dict[Path, int] = {}
+_with_adapters: WeakKeyDictionary[Any, set[Path]] = WeakKeyDictionary()
 _loaded: WeakKeyDictionary[Any, Path] = WeakKeyDictionary()
 
 
@@ -85,6 +86,26 @@ def adapter_request(engine: Any, folder: Path) -> Any:
         )
     number = _adapters.setdefault(folder, next(_adapter_numbers))
     return LoRARequest(f"reasonprune-self-eval-{number}", number, str(folder))
+
+
+async def load_adapter(engine: Any, folder: Path) -> None:
+    """Has the engine load the adapter in `folder` before it is asked for, since the time of a check is limited.
+
+    Raises:
+        UnsupportedError: the engine takes no LoRA, or not this one.
+    """
+    known = _with_adapters.setdefault(engine, set())
+    if folder in known:
+        return
+    request = adapter_request(engine, folder)
+    try:
+        await engine.add_lora(request)
+    except Exception as error:
+        raise UnsupportedError(
+            f"the engine cannot load the adapter in {folder} ({' '.join(str(error).split())[:MOST_SAID]}); it needs"
+            f" --max-lora-rank {describe(folder)['spec']['rank']} or more"
+        ) from None
+    known.add(folder)
 
 
 def asking_evaluator(
@@ -151,8 +172,7 @@ async def prepare(parallel: PolicyOptions, engine: Any) -> tuple[Path | None, st
     named = Path(parallel.self_eval_model) if parallel.self_eval_model else None
     try:
         folder = await asyncio.to_thread(_found, engine.vllm_config.model_config.model, parallel.self_eval, named)
-        if parallel.self_eval == "head":
-            await load_head(engine, folder)
+        await (load_head if parallel.self_eval == "head" else load_adapter)(engine, folder)
     except (ModelError, UnsupportedError) as error:
         return None, error.message
     return folder, None

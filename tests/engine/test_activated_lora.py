@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import shutil
 from collections.abc import AsyncIterator
 from importlib.util import find_spec
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -162,6 +165,19 @@ async def test_a_race_is_evaluated_by_its_adapter(lora: Any, lora_engine: Any) -
     assert evaluation["prompt_tokens"] < 3 * (block + len(turn)), "each check reads the turn, and a block at most"
     assert all("score" in trace for trace in account.parallel["traces"])
     assert await idle(lora_engine)
+
+
+async def test_an_adapter_that_the_engine_cannot_load_is_named(lora: Any, lora_engine: Any, tmp_path: Path) -> None:
+    large = shutil.copytree(lora.folder, tmp_path / "large")
+    config = json.loads((large / "adapter_config.json").read_text())
+    (large / "adapter_config.json").write_text(json.dumps(config | {"r": 64}))
+    save_description(large, "adapter", "tiny", fingerprint(resolve("tiny").path), {"rank": 64, "activated": True}, {})
+    field = {"policy": "best_of_n", "n": 2, "self_eval": "adapter", "self_eval_model": str(large)}
+    _, account = await answer(RaceClient(lora_engine), {"parallel": field})
+    (skipped,) = account.not_applied
+    assert skipped["technique"] == "parallel.self_eval"
+    assert "--max-lora-rank 64" in skipped["reason"]
+    assert account.parallel["finished"] == 2
 
 
 def test_a_stock_worker_makes_the_plugin_keep_its_hands_off(monkeypatch: pytest.MonkeyPatch) -> None:
