@@ -182,6 +182,9 @@ def doubling(n: int) -> list[int]:
     return sizes
 
 
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
 class BestOfNOptions(PolicyOptions):
     """Samples until the model itself expects no better from a fresh one (Manvi et al., arXiv 2410.02725)."""
 
@@ -204,7 +207,9 @@ class BestOfNOptions(PolicyOptions):
     prune_at: list[int] = Field(
         default_factory=list, description="tokens at which all but the best running traces of a wave are stopped"
     )
-    keep: float = Field(0.5, gt=0, le=1, description="`prune_at`: share of the running traces that goes on")
+    keep: Share | list[Share] = Field(
+        0.5, description="`prune_at`: share of the running traces that goes on, or one for each length"
+    )
     select: Literal["score", "majority", "weighted"] = Field(
         "weighted", description="by the best score, by majority, or by a majority weighted with scores"
     )
@@ -213,9 +218,17 @@ class BestOfNOptions(PolicyOptions):
     def _lengths(self) -> BestOfNOptions:
         if any(at < 1 for at in self.prune_at):
             raise ValueError(f"prune_at holds {min(self.prune_at)}; lengths are 1 token or more")
+        if isinstance(self.keep, list) and len(self.keep) != len(self.prune_at):
+            raise ValueError(f"keep holds {len(self.keep)} shares and prune_at {len(self.prune_at)} lengths; one each")
         if self.keep != 0.5 and not self.prune_at:
             raise ValueError("keep only with prune_at, and prune_at is empty")
         return self
+
+    @property
+    def prunings(self) -> dict[int, float]:
+        """The share of the running traces that goes on at each length, the shortest first."""
+        shares = self.keep if isinstance(self.keep, list) else [self.keep] * len(self.prune_at)
+        return dict(sorted(zip(self.prune_at, shares, strict=True)))
 
     @property
     def wave_sizes(self) -> list[int]:

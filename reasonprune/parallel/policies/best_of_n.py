@@ -33,7 +33,8 @@ class BestOfN:
 
     def __init__(self, options: BestOfNOptions) -> None:
         self._options = options
-        self._lengths = sorted(set(options.prune_at))
+        self._prunings = options.prunings
+        self._lengths = list(self._prunings)
         self.signals = Signals(every=gcd(*self._lengths), evaluates=True)
         self._waves = options.wave_sizes
         self._started = 0
@@ -42,6 +43,7 @@ class BestOfN:
         self._scores: dict[int, SelfScore] = {}
         self._checks: list[tuple[int, ...]] = []  # asked for and not yet answered
         self._to_prune: tuple[int, ...] = ()
+        self._keep = 1.0  # of those, rounded up
         self._next_length = 0
         self._failure: str | None = None
 
@@ -88,13 +90,14 @@ class BestOfN:
         if not self._running or min(self._running.values()) < length:
             return []
         self._next_length += 1
+        self._keep = self._prunings[length]
         if self._kept_of(len(self._running)) >= len(self._running):
             return []
         self._to_prune = tuple(self._running)
         return [self._ask(self._to_prune)]
 
     def _kept_of(self, count: int) -> int:
-        return ceil(round(self._options.keep * count, 9))
+        return ceil(round(self._keep * count, 9))
 
     def _evaluated(self, event: Evaluated) -> list[Action]:
         asked = event.traces

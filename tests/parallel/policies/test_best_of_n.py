@@ -75,6 +75,13 @@ def test_pruning_in_steps(play: Any) -> None:
     assert [played.race.tokens(i) for i in range(8)] == [20, 20, 20, 20, 100, 100, 40, 40]
 
 
+def test_each_length_has_its_own_share(play: Any) -> None:
+    pool = [trace(100, str(i), 0.5, {20: i / 10, 40: 1 - i / 10}) for i in range(8)]
+    played = play(best_of(8, waves="all", prune_at=[40, 20], keep=[0.5, 0.75]), pool)
+    assert [i for i, state in enumerate(played.states) if state == "finished"] == [2, 3, 4]
+    assert [played.race.tokens(i) for i in range(8)] == [20, 20, 100, 100, 100, 40, 40, 40]
+
+
 def test_a_trace_that_ends_before_the_length_is_not_waited_for(play: Any) -> None:
     pool = [trace(10, "a", 0.5), trace(100, "b", 0.4, {40: 0.1}), trace(100, "c", 0.6, {40: 0.9})]
     played = play(best_of(3, waves="all", prune_at=[40]), pool)
@@ -137,6 +144,8 @@ def test_a_failed_trace_does_not_hold_up_its_wave(play: Any) -> None:
     [
         ({"prune_at": [0]}, "1 token or more"),
         ({"keep": 0.25}, "keep only with prune_at"),
+        ({"keep": [0.5, 0.5], "prune_at": [32]}, "keep holds 2 shares and prune_at 1 lengths"),
+        ({"keep": [0.5, 0.0], "prune_at": [32, 64]}, "greater than 0"),
         ({"self_eval_model": "folder"}, "only with self_eval = adapter or head"),
     ],
 )
