@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM
 
 from reasonprune.bench.pool import replay
@@ -33,7 +36,18 @@ HERE = Path(__file__).parent
 EVERY = 16  # tokens between two scores of a trace
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16)
 THRESHOLDS = (0.6, 0.7, 0.8, 0.9, 0.92, 0.94, 0.95, 0.97, 0.99)
-LENGTHS = ((16,), (32,), (64,), (16, 32), (32, 64), (32, 96), (16, 32, 64))
+PRUNINGS = (
+    ((16,), 0.5),
+    ((32,), 0.25),
+    ((32,), 0.5),
+    ((48,), 0.1875),
+    ((48,), 0.25),
+    ((64,), 0.25),
+    ((16, 32), 0.5),
+    ((32, 64), 0.5),
+    ((16, 32, 64), 0.5),
+)
+WHOLE = "all 16, majority"  # what is drawn and voted on without a value head; all else is compared with it
 SEED = 0
 
 
@@ -69,12 +83,18 @@ def policies() -> dict[str, PolicyOptions]:
         for select in ("score", "majority", "weighted"):
             whole = {**base, "waves": "all", "threshold": 1.0, "select": select}
             found[f"all {n}, {select}"] = BestOfNOptions(n=n, **whole)
-    for lengths in LENGTHS:
-        for keep in (0.25, 0.5) if len(lengths) == 1 else (0.5,):
-            pruned = {**base, "waves": "all", "threshold": 1.0, "prune_at": list(lengths), "keep": keep}
-            places = " and ".join(map(str, lengths))
-            found[f"all 16, pruned to {keep:g} at {places}"] = BestOfNOptions(n=16, **pruned)
+    for lengths, keep in PRUNINGS:
+        pruned = {**base, "waves": "all", "threshold": 1.0, "prune_at": list(lengths), "keep": keep}
+        places = " and ".join(map(str, lengths))
+        found[f"all 16, pruned to {keep:g} at {places}"] = BestOfNOptions(n=16, **pruned)
     return found
+
+
+def paired(runs: NDArray[np.float64], whole: NDArray[np.float64]) -> dict[str, float]:
+    """The difference of two policies on the same questions, each run [questions, orders], and its standard error."""
+    gains = (runs - whole).mean(1)
+    error = gains.std(ddof=1) / len(gains) ** 0.5 if len(gains) > 1 else math.nan
+    return {"gain": round(float(gains.mean()), 5), "gain_error": round(float(error), 5)}
 
 
 def main() -> None:
@@ -100,16 +120,21 @@ def main() -> None:
         for r in range(arguments.reshuffles)
     ]
 
-    async def run(options: PolicyOptions) -> dict[str, float]:
+    correct: dict[str, NDArray[np.float64]] = {}
+
+    async def run(name: str, options: PolicyOptions) -> dict[str, float]:
         runs = [await replay(options, question, order) for question, order in orders]
+        correct[name] = np.array([float(r.correct) for r in runs]).reshape(len(questions), -1)
         return {
-            "accuracy": round(sum(r.correct for r in runs) / len(runs), 5),
+            "accuracy": round(float(correct[name].mean()), 5),
             "total_tokens": round(sum(r.total_tokens for r in runs) / len(runs), 1),
             "sequential_tokens": round(sum(r.sequential_tokens for r in runs) / len(runs), 1),
             "samples": round(sum(r.started for r in runs) / len(runs), 3),
         }
 
-    rows = {name: asyncio.run(run(options)) for name, options in policies().items()}
+    rows = {name: asyncio.run(run(name, options)) for name, options in policies().items()}
+    for name, found in rows.items():
+        found |= paired(correct[name], correct[WHOLE])
     write(
         HERE / "results" / "best-of-n.json",
         {

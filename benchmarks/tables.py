@@ -354,11 +354,13 @@ def self_eval() -> list[str]:
 
 
 def best_of_n() -> list[str]:
-    lines = [row("policy", "accuracy", "samples", "tokens", "sequential tokens"), row(*["---"] * 5)]
+    heads = ("policy", "accuracy", "points above the majority of 16", "samples", "tokens", "sequential tokens")
+    lines = [row(*heads), row(*["---"] * len(heads))]
     for result in load("best-of-n.json"):
         for name, found in result["rows"].items():
             tokens = [f"{found[key]:,.0f}" for key in ("total_tokens", "sequential_tokens")]
-            lines.append(row(name, f"{found['accuracy']:.1%}", f"{found['samples']:.2f}", *tokens))
+            gain = f"{100 * found['gain']:+.1f} ± {100 * found['gain_error']:.1f}"
+            lines.append(row(name, f"{found['accuracy']:.1%}", gain, f"{found['samples']:.2f}", *tokens))
     return lines
 
 
