@@ -20,9 +20,9 @@ from reasonprune.errors import PoolError, RequestError
 from reasonprune.models import resolve
 from reasonprune.selfeval.trail import TRAIL
 from reasonprune.selfeval.trained import describe, find
-from reasonprune.train.samples import SHARES, read_samples
+from reasonprune.train.samples import SHARES, Sample, SampledQuestion, read_samples
 from reasonprune.train.self_eval import PLOT, SelfEvalConfig, train_self_eval, trained_kind
-from reasonprune.train.self_eval_adapter import AdapterConfig
+from reasonprune.train.self_eval_adapter import AdapterConfig, contents_of, train_adapter
 from reasonprune.train.self_eval_head import HeadConfig, train_head
 from reasonprune.train.self_eval_states import States, read_states
 
@@ -107,6 +107,34 @@ def test_what_is_trained_is_found_for_its_model(
         config = json.loads((folder / "adapter_config.json").read_text())
         assert config["base_model_name_or_path"] == "tiny"
         assert (folder / "adapter_model.safetensors").is_file()
+
+
+def test_an_adapter_learns_from_the_turn_what_stands_in_the_trace() -> None:
+    """Wrong traces hold a doubt, which only attention to what was read without the adapter can find."""
+    pytest.importorskip("peft", reason="needs the extra self-eval; run `make setup`")
+    path = resolve("tiny").path
+    tokenizer = transformers.AutoTokenizer.from_pretrained(path)
+    model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype="float32").requires_grad_(False)
+    rng = np.random.default_rng(0)
+
+    def question(number: int) -> SampledQuestion:
+        samples = []
+        for right in (True, False, True, False):
+            sums = [f"{a}+{b}={a + b}." for a, b in rng.integers(1, 90, (3, 2)).tolist()]
+            if not right:
+                sums.insert(int(rng.integers(1, 4)), "Wait, let me check.")
+            ids = (*tokenizer.encode("<think>\n" + "\n".join(sums)), tokenizer.eos_token_id)
+            samples.append(Sample(ids, (), None, right))
+        return SampledQuestion(str(number), "1", tuple(tokenizer.encode(f"Start with {number}.")), tuple(samples))
+
+    config = AdapterConfig(steps=50, questions=2, cuts=1, learning_rate=5e-3)
+    asker, how = train_adapter(model, tokenizer, [question(i) for i in range(24)], config)
+    unseen = [question(i) for i in range(50, 62)]
+    scores = contents_of(asker, unseen)[1.0]
+    right = [sample.right for q in unseen for sample in q.samples]
+    within, _ = auroc_within(scores, right, [i for i, q in enumerate(unseen) for _ in q.samples])
+    assert within > 0.9
+    assert how["losses"][-1] < how["losses"][0]
 
 
 def test_kept_states_are_read_again_and_only_for_their_pool(pool: Path, tmp_path: Path) -> None:
