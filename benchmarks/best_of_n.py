@@ -44,8 +44,10 @@ PRUNINGS = (
     ((48,), 0.25),
     ((64,), 0.25),
     ((16, 32), 0.5),
+    ((16, 48), 0.5),
     ((32, 64), 0.5),
     ((16, 32, 64), 0.5),
+    ((32, 64, 96), 0.5),
 )
 WHOLE = "all 16, majority"  # what is drawn and voted on without a value head; all else is compared with it
 SEED = 0
