@@ -219,7 +219,10 @@ class BestOfNOptions(PolicyOptions):
         if any(at < 1 for at in self.prune_at):
             raise ValueError(f"prune_at holds {min(self.prune_at)}; lengths are 1 token or more")
         if isinstance(self.keep, list) and len(self.keep) != len(self.prune_at):
-            raise ValueError(f"keep holds {len(self.keep)} shares and prune_at {len(self.prune_at)} lengths; one each")
+            raise ValueError(
+                f"keep holds {len(self.keep)} shares and prune_at {len(self.prune_at)} lengths; give one share for each"
+                " length, or one number for all"
+            )
         if self.keep != 0.5 and not self.prune_at:
             raise ValueError("keep only with prune_at, and prune_at is empty")
         return self

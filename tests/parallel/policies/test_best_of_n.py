@@ -144,7 +144,7 @@ def test_a_failed_trace_does_not_hold_up_its_wave(play: Any) -> None:
     [
         ({"prune_at": [0]}, "1 token or more"),
         ({"keep": 0.25}, "keep only with prune_at"),
-        ({"keep": [0.5, 0.5], "prune_at": [32]}, "keep holds 2 shares and prune_at 1 lengths"),
+        ({"keep": [0.5, 0.5], "prune_at": [32]}, "keep holds 2 shares and prune_at 1 lengths; give one"),
         ({"keep": [0.5, 0.0], "prune_at": [32, 64]}, "greater than 0"),
         ({"self_eval_model": "folder"}, "only with self_eval = adapter or head"),
     ],
