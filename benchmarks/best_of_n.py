@@ -36,19 +36,19 @@ HERE = Path(__file__).parent
 EVERY = 16  # tokens between two scores of a trace
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16)
 THRESHOLDS = (0.6, 0.7, 0.8, 0.9, 0.92, 0.94, 0.95, 0.97, 0.99)
-PRUNINGS: tuple[tuple[tuple[int, ...], float | tuple[float, ...]], ...] = (
-    ((16,), 0.5),
-    ((32,), 0.25),
-    ((32,), 0.5),
-    ((48,), 0.1875),
-    ((48,), 0.25),
-    ((64,), 0.25),
-    ((16, 32), 0.5),
-    ((16, 48), 0.5),
-    ((32, 64), 0.5),
-    ((16, 32, 64), 0.5),
+PRUNINGS: tuple[tuple[tuple[int, ...], tuple[float, ...]], ...] = (  # one share for all lengths, or one each
+    ((16,), (0.5,)),
+    ((32,), (0.25,)),
+    ((32,), (0.5,)),
+    ((48,), (0.1875,)),
+    ((48,), (0.25,)),
+    ((64,), (0.25,)),
+    ((16, 32), (0.5,)),
+    ((16, 48), (0.5,)),
+    ((32, 64), (0.5,)),
+    ((16, 32, 64), (0.5,)),
     ((32, 64), (0.25, 0.5)),
-    ((32, 64, 96), 0.5),
+    ((32, 64, 96), (0.5,)),
 )
 WHOLE = "all 16, majority"  # what is drawn and voted on without a value head; all else is compared with it
 SEED = 0
@@ -87,11 +87,10 @@ def policies() -> dict[str, PolicyOptions]:
             whole = {**base, "waves": "all", "threshold": 1.0, "select": select}
             found[f"all {n}, {select}"] = BestOfNOptions(n=n, **whole)
     for lengths, keep in PRUNINGS:
-        each = [keep] if isinstance(keep, float) else list(keep)
-        shares = each * len(lengths) if len(each) == 1 else each
-        pruned = {**base, "waves": "all", "threshold": 1.0, "prune_at": list(lengths), "keep": shares}
-        name = f"all 16, pruned to {' and '.join(map(str, each))} at {' and '.join(map(str, lengths))}"
-        found[name] = BestOfNOptions(n=16, **pruned)
+        shares, places = (" and ".join(map(str, values)) for values in (keep, lengths))
+        each = keep * len(lengths) if len(keep) == 1 else keep
+        pruned = {**base, "waves": "all", "threshold": 1.0, "prune_at": list(lengths), "keep": list(each)}
+        found[f"all 16, pruned to {shares} at {places}"] = BestOfNOptions(n=16, **pruned)
     return found
 
 

@@ -21,6 +21,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 from reasonprune.selfeval.turn import Asked, EvaluationTurn
 from reasonprune.train.samples import SHARES, Sample, SampledQuestion
+from reasonprune.train.self_eval_states import padded
 
 
 @dataclass(frozen=True)
@@ -62,18 +63,19 @@ class Asker:
         cache = self._read([of_sample[-1] for of_sample in asked], len(shares))
         turns = [row.ids[row.begin :] for row in rows]
         ids, own = padded(turns)
-        held = torch.zeros(len(rows), cache.get_seq_length(), dtype=torch.long)
-        for i, row in enumerate(rows):
-            held[i, : row.begin] = 1
         begins = torch.tensor([[row.begin] for row in rows])
-        decoder = self.model.get_base_model().get_decoder()
-        states = decoder(
-            input_ids=ids,
-            attention_mask=torch.cat([held, own], 1),
-            position_ids=begins + torch.arange(ids.shape[1]),
-            past_key_values=cache,
-            use_cache=True,
-        ).last_hidden_state
+        held = (torch.arange(cache.get_seq_length()) < begins).long()
+        states = (
+            self.model.get_base_model()
+            .get_decoder()(
+                input_ids=ids,
+                attention_mask=torch.cat([held, own], 1),
+                position_ids=begins + torch.arange(ids.shape[1]),
+                past_key_values=cache,
+                use_cache=True,
+            )
+            .last_hidden_state
+        )
         last = states[torch.arange(len(rows)), torch.tensor([len(turn) - 1 for turn in turns])]
         logits = self.model.get_output_embeddings()(last).float()
         return (logits[:, self.turn.go_on] - logits[:, self.turn.restart]).reshape(len(samples), len(shares))
@@ -88,22 +90,12 @@ class Asker:
         from transformers import DynamicCache
 
         ids, mask = padded([row.ids[: row.begin] for row in asked])
-        decoder = self.model.get_base_model().get_decoder()
+        cache = DynamicCache(config=self.model.config)
         with torch.no_grad(), self.model.disable_adapter():
-            cache = DynamicCache(config=self.model.config)
+            decoder = self.model.get_base_model().get_decoder()
             decoder(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True)
         cache.batch_repeat_interleave(times)
         return cache
-
-
-def padded(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and their mask, [rows, longest]; padding comes last."""
-    ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = torch.tensor(row)
-        mask[i, : len(row)] = 1
-    return ids, mask
 
 
 def train_adapter(

@@ -105,14 +105,19 @@ def read_states(
 
 def last_states(model: Any, rows: Sequence[Sequence[int]]) -> torch.Tensor:
     """The last layer's states (after its norm) of token ids, [rows, longest, width]; padding comes last."""
-    longest = max(map(len, rows))
-    ids = torch.zeros(len(rows), longest, dtype=torch.long)
+    ids, mask = padded(rows)
+    states: torch.Tensor = model.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+    return states
+
+
+def padded(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and their mask, [rows, longest]; padding comes last."""
+    ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
     mask = torch.zeros_like(ids)
     for i, row in enumerate(rows):
         ids[i, : len(row)] = torch.tensor(row)
         mask[i, : len(row)] = 1
-    states: torch.Tensor = model.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-    return states
+    return ids, mask
 
 
 def _length(job: tuple[SampledQuestion, Sample]) -> int:
