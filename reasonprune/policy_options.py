@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from reasonprune.answers.extract import AnswerKind
 from reasonprune.section import Section
@@ -182,7 +190,18 @@ def doubling(n: int) -> list[int]:
     return sizes
 
 
+def _named(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    """One message for what is neither; else a union's has one for each of its types, under names of pydantic's own."""
+    try:
+        return handler(value)
+    except ValidationError:
+        raise ValueError(
+            f"it is {value}; a share is greater than 0 and at most 1, one number for all lengths or a list of one each"
+        ) from None
+
+
 Share = Annotated[float, Field(gt=0, le=1)]
+Shares = Annotated[Share | list[Share], WrapValidator(_named)]
 
 
 class BestOfNOptions(PolicyOptions):
@@ -207,7 +226,7 @@ class BestOfNOptions(PolicyOptions):
     prune_at: list[int] = Field(
         default_factory=list, description="tokens at which all but the best running traces of a wave are stopped"
     )
-    keep: Share | list[Share] = Field(
+    keep: Shares = Field(
         0.5, description="`prune_at`: share of the running traces that goes on, or one for each length"
     )
     select: Literal["score", "majority", "weighted"] = Field(

@@ -6,10 +6,13 @@ import pytest
 from pydantic import ValidationError
 
 from reasonprune.engine.pool import RecordedTrace
+from reasonprune.errors import RequestError
+from reasonprune.options import Options
 from reasonprune.parallel.policies.best_of_n import BestOfN
 from reasonprune.parallel.protocol import Decide, Evaluate, Evaluated, Failed, Finished, Grew, Spawn
 from reasonprune.policy_options import BestOfNOptions, doubling
 from reasonprune.selfeval import SelfScore
+from reasonprune.settings import validate
 
 
 def trace(tokens: int, answer: str | None, score: float, early: dict[int, float] | None = None) -> RecordedTrace:
@@ -162,3 +165,11 @@ def test_answers_may_come_in_any_order() -> None:
     assert policy.on(Evaluated((1,), {1: SelfScore(0.2)})) == []
     (decision,) = policy.on(Evaluated((0,), {0: SelfScore(0.4)}))
     assert decision.votes == {"a": 0.4, "b": 0.2}
+
+
+@pytest.mark.parametrize("keep", [0, 1.5, [0.5, 2], "much"])
+def test_a_wrong_share_is_named_by_its_field_alone(keep: object) -> None:
+    field = {"parallel": {"policy": "best_of_n", "prune_at": [32, 64], "keep": keep}}
+    with pytest.raises(RequestError, match=r"^reasonprune\.parallel\.keep: it is .* or a list of one each") as caught:
+        validate(Options, field, "reasonprune")
+    assert caught.value.param == "reasonprune.parallel.keep"
